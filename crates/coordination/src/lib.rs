@@ -1,0 +1,1 @@
+//! Hints, counters and leases between processes.

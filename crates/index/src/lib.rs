@@ -1,0 +1,1 @@
+//! UID sets and the folder index: compressed bitmaps with rank and select.

@@ -1,0 +1,1 @@
+//! POP3 state machines, server and client half, without I/O.

@@ -1,0 +1,1 @@
+//! The outbound queue: unit state machine, memory and embedded engines, contract suite.

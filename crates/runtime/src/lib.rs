@@ -1,0 +1,1 @@
+//! Listeners, TLS, PROXY protocol, driving a session, drain, telemetry, configuration.

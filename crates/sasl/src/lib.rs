@@ -1,0 +1,1 @@
+//! SASL mechanisms, both halves: PLAIN, LOGIN, SCRAM-SHA-256.

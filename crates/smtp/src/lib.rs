@@ -1,0 +1,1 @@
+//! SMTP state machines, server and client half, without I/O.

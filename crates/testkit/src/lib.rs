@@ -1,0 +1,1 @@
+//! Dialogue player, DNS server, scripted peers and clients for tests.

@@ -1,0 +1,3 @@
+//! Load generator, sink, ledger and report.
+
+fn main() {}

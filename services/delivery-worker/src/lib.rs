@@ -1,0 +1,1 @@
+//! SMTP out: takes units from the queue, delivers, retries, notifies.

@@ -1,0 +1,1 @@
+//! Mailboxes, folders, messages and changes: the only role that touches message storage.

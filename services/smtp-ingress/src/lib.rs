@@ -1,0 +1,1 @@
+//! SMTP in: port 25 and submission.
