@@ -1,9 +1,18 @@
 //! Domains, accounts, aliases and credentials: rows and the engine trait over them.
 
+mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+
 use async_trait::async_trait;
 use postrider_types::{AccountId, Domain};
 
 use crate::Result;
+
+pub use memory::MemoryDirectory;
+
+/// Rows read at once by the default of [`DirectoryEngine::aliases_to`].
+const SCAN_PAGE: usize = 500;
 
 /// A domain that is ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,10 +110,17 @@ pub trait DirectoryEngine: Send + Sync + 'static {
     /// An account by id.
     async fn account_by_id(&self, id: AccountId) -> Result<Option<AccountRow>>;
     /// Accounts by address, of one domain or all.
-    async fn accounts(&self, domain: Option<&Domain>, after: Option<&str>, limit: usize) -> Result<Vec<AccountRow>>;
-    /// Inserts an account unless its address (as account or alias) or id exists.
+    async fn accounts(
+        &self,
+        domain: Option<&Domain>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AccountRow>>;
+    /// Inserts an account unless its address (as account or alias) or id exists. Whether its domain is ours is the
+    /// caller's question.
     async fn insert_account(&self, row: AccountRow) -> Result<Written>;
-    /// Replaces an account's row if its stored row is still `old`.
+    /// Replaces an account's row if its stored row is still `old`. Address and id stay as they are: a `new` with others
+    /// is [`Invalid`](crate::Error::Invalid).
     async fn update_account(&self, old: &AccountRow, new: AccountRow) -> Result<Written>;
     /// Removes an account.
     async fn remove_account(&self, address: &str) -> Result<Written>;
@@ -112,9 +128,44 @@ pub trait DirectoryEngine: Send + Sync + 'static {
     /// An alias by address in key form.
     async fn alias(&self, address: &str) -> Result<Option<AliasRow>>;
     /// Aliases by address, of one domain or all.
-    async fn aliases(&self, domain: Option<&Domain>, after: Option<&str>, limit: usize) -> Result<Vec<AliasRow>>;
-    /// Puts an alias if the stored row is still `old` (`None`: there is none, nor an account of that address).
+    async fn aliases(
+        &self,
+        domain: Option<&Domain>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AliasRow>>;
+    /// Puts an alias if the stored row is still `old` (`None`: there is none, nor an account of that address). The
+    /// address stays as it is: a `new` with another is [`Invalid`](crate::Error::Invalid).
     async fn put_alias(&self, old: Option<&AliasRow>, new: AliasRow) -> Result<Written>;
     /// Removes an alias.
     async fn remove_alias(&self, address: &str) -> Result<Written>;
+
+    /// Aliases that have this target (compared as it is stored), by address. The default reads all aliases; an engine
+    /// with an index over targets does better.
+    async fn aliases_to(&self, target: &str, after: Option<&str>, limit: usize) -> Result<Vec<AliasRow>> {
+        let mut found = Vec::new();
+        let mut after = after.map(str::to_owned);
+        loop {
+            let page = self.aliases(None, after.as_deref(), SCAN_PAGE).await?;
+            let last_page = page.len() < SCAN_PAGE;
+            after = page.last().map(|row| row.address.clone());
+            found.extend(
+                page.into_iter()
+                    .filter(|row| row.targets.iter().any(|other| other == target)),
+            );
+            if last_page || found.len() >= limit {
+                found.truncate(limit);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The secret of that name, the same for every process over this storage and for ever: the stored one, or `fresh`
+    /// when there was none, which then is stored.
+    async fn secret(&self, name: &str, fresh: &[u8]) -> Result<Vec<u8>>;
+}
+
+/// The domain of an address in key form (of `@domain` too): what stands behind the last `@`.
+pub(crate) fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
 }
