@@ -1,3 +1,96 @@
-//! The project's own commands: test, soak, fuzz.
+//! The project's own commands.
+//!
+//! ```text
+//! cargo xtask test    everything the project tests, real clients included; installs what it needs
+//! cargo xtask soak    slow proofs: many crash rounds under load (bounded; POSTRIDER_SOAK_MINUTES, default 30)
+//! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
+//! ```
+#![allow(clippy::print_stdout, reason = "a command talks to a person")]
 
-fn main() {}
+mod packages;
+mod run;
+
+use std::process::ExitCode;
+
+use run::{Failed, Run, cargo};
+
+const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS]";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments[..] {
+        ["test"] => test(),
+        ["soak"] => soak(),
+        ["fuzz", target] => fuzz(target, "300"),
+        ["fuzz", target, seconds] => fuzz(target, seconds),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed(what)) => {
+            eprintln!("xtask: {what}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<(), Failed> {
+    packages::install_debian()?;
+    let modules = packages::install_npm()?;
+    cargo(&["fmt", "--all", "--check"]).go()?;
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])
+    .go()?;
+    // One build of everything first, so that the time a test takes is its own.
+    cargo(&["test", "--workspace", "--locked", "--no-run"]).go()?;
+    cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+        .env("POSTRIDER_TEST_NODE_MODULES", &modules)
+        .go()?;
+    cargo(&["run", "--locked", "--", "demo", "--once"]).go()
+}
+
+fn soak() -> Result<(), Failed> {
+    let minutes = std::env::var("POSTRIDER_SOAK_MINUTES").unwrap_or_else(|_| "30".into());
+    cargo(&[
+        "test",
+        "--release",
+        "--locked",
+        "-p",
+        "postrider",
+        "--test",
+        "crash",
+        "--",
+        "--nocapture",
+    ])
+    .env("POSTRIDER_SOAK_MINUTES", &minutes)
+    .go()
+}
+
+fn fuzz(target: &str, seconds: &str) -> Result<(), Failed> {
+    let limit = format!("-max_total_time={seconds}");
+    Run::new(
+        "cargo",
+        &[
+            "+nightly",
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "crates/fuzz/cargo-fuzz",
+            target,
+            "--",
+            &limit,
+        ],
+    )
+    .go()
+}

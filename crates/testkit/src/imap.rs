@@ -34,7 +34,11 @@ impl Imap {
     /// Sends a command that must be answered OK; the untagged lines.
     pub fn ok(&mut self, command: &str) -> Vec<String> {
         let (lines, answer) = self.command(command);
-        assert!(answer.starts_with("OK"), "{command} → {answer}\n{}", self.wire.dialogue());
+        assert!(
+            answer.starts_with("OK"),
+            "{command} → {answer}\n{}",
+            self.wire.dialogue()
+        );
         lines
     }
 
@@ -52,21 +56,34 @@ impl Imap {
     /// SELECT; the number of messages.
     pub fn select(&mut self, mailbox: &str) -> u32 {
         let lines = self.ok(&format!("SELECT \"{mailbox}\""));
-        let exists = lines.iter().find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS"));
-        exists.and_then(|count| count.parse().ok()).expect("SELECT tells EXISTS")
+        let exists = lines
+            .iter()
+            .find_map(|line| line.strip_prefix("* ")?.strip_suffix(" EXISTS"));
+        exists
+            .and_then(|count| count.parse().ok())
+            .expect("SELECT tells EXISTS")
     }
 
     /// UID SEARCH; the UIDs.
     pub fn search(&mut self, criteria: &str) -> Vec<u32> {
         let lines = self.ok(&format!("UID SEARCH {criteria}"));
-        let found = lines.iter().find_map(|line| line.strip_prefix("* SEARCH")).unwrap_or("");
-        found.split_whitespace().map(|uid| uid.parse().expect("a UID")).collect()
+        let found = lines
+            .iter()
+            .find_map(|line| line.strip_prefix("* SEARCH"))
+            .unwrap_or("");
+        found
+            .split_whitespace()
+            .map(|uid| uid.parse().expect("a UID"))
+            .collect()
     }
 
     /// The whole of one message, by UID.
     pub fn fetch(&mut self, uid: u32) -> String {
         let lines = self.ok(&format!("UID FETCH {uid} BODY.PEEK[]"));
-        lines.into_iter().find(|line| line.contains("BODY[]")).expect("FETCH answers the message")
+        lines
+            .into_iter()
+            .find(|line| line.contains("BODY[]"))
+            .expect("FETCH answers the message")
     }
 
     /// Begins IDLE and waits until the server says that it idles.

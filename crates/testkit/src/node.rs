@@ -45,7 +45,10 @@ impl Node {
         let node = Self {
             binary: binary.into(),
             ip: next_address(),
-            directory: tempfile::Builder::new().prefix("postrider-test-").tempdir().unwrap(),
+            directory: tempfile::Builder::new()
+                .prefix("postrider-test-")
+                .tempdir()
+                .unwrap(),
             child: None,
         };
         node.configure(wish);
@@ -77,14 +80,20 @@ impl Node {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 panic!("the node ended by itself ({status}):\n{}", self.log());
             }
-            self.http("/readyz").filter(|answer| answer.starts_with("HTTP/1.1 200")).map(drop)
+            self.http("/readyz")
+                .filter(|answer| answer.starts_with("HTTP/1.1 200"))
+                .map(drop)
         });
     }
 
     /// Starts the process without waiting for it.
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
-        let log = fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
         let child = Command::new(&self.binary)
             .args(["run", "--config"])
             .arg(self.config())
@@ -106,7 +115,9 @@ impl Node {
 
     /// Asks it to end (SIGTERM) and waits; whether it ended well.
     pub fn stop(&mut self) -> bool {
-        let Some(mut child) = self.child.take() else { return true };
+        let Some(mut child) = self.child.take() else {
+            return true;
+        };
         self.signal_pid("TERM", child.id());
         for _ in 0..600 {
             if let Some(status) = child.try_wait().unwrap() {
@@ -155,7 +166,12 @@ impl Node {
         let output = self.run(arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "postrider {} failed: {error}{text}\n{}", arguments.join(" "), self.log());
+        assert!(
+            output.status.success(),
+            "postrider {} failed: {error}{text}\n{}",
+            arguments.join(" "),
+            self.log()
+        );
         text
     }
 
@@ -165,8 +181,15 @@ impl Node {
         if !self.admin(&["domain", "list"]).contains(domain) {
             self.admin(&["domain", "add", domain]);
         }
-        let output = self.run_with_input(&["account", "add", address, "--password-stdin"], &format!("{password}\n"));
-        assert!(output.status.success(), "account add: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self.run_with_input(
+            &["account", "add", address, "--password-stdin"],
+            &format!("{password}\n"),
+        );
+        assert!(
+            output.status.success(),
+            "account add: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// A listener's address by its name in the configuration.
@@ -204,7 +227,12 @@ impl Node {
     pub fn http(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect_timeout(&self.address("ops"), Duration::from_secs(2)).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.ip).ok()?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.ip
+        )
+        .ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
@@ -215,7 +243,10 @@ impl Node {
     }
 
     fn signal_pid(&self, name: &str, pid: u32) {
-        let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &pid.to_string()])
+            .status()
+            .unwrap();
         assert!(status.success(), "kill -{name} {pid}");
     }
 }

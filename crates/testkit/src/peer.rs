@@ -56,18 +56,27 @@ impl Peer {
         let address = listener.local_addr().unwrap();
         let taken = Arc::new(Mutex::new(Vec::new()));
         let stopped = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(Shared { manner: Mutex::new(manner), taken: taken.clone() });
+        let shared = Arc::new(Shared {
+            manner: Mutex::new(manner),
+            taken: taken.clone(),
+        });
         let stop = stopped.clone();
         std::thread::spawn(move || {
             for (number, stream) in (1..).zip(listener.incoming()) {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(stream), shared) = (stream, shared.clone()) else { return };
+                let (Ok(stream), shared) = (stream, shared.clone()) else {
+                    return;
+                };
                 std::thread::spawn(move || drop(converse(&shared, number, stream)));
             }
         });
-        Self { address, taken, stopped }
+        Self {
+            address,
+            taken,
+            stopped,
+        }
     }
 
     /// Where it listens.
@@ -104,7 +113,9 @@ fn converse(shared: &Shared, connection: u32, stream: TcpStream) -> std::io::Res
     let mut envelope = (String::new(), Vec::new());
     writer.write_all(b"220 peer.example ESMTP\r\n")?;
     loop {
-        let Some(line) = read_line(&mut reader)? else { return Ok(()) };
+        let Some(line) = read_line(&mut reader)? else {
+            return Ok(());
+        };
         let upper = line.to_ascii_uppercase();
         let reply = if upper.starts_with("EHLO") {
             ehlo_reply(&shared.manner.lock().unwrap().offers)
@@ -112,7 +123,10 @@ fn converse(shared: &Shared, connection: u32, stream: TcpStream) -> std::io::Res
             envelope = (line["MAIL FROM:".len()..].to_owned(), Vec::new());
             "250 2.1.0 ok".into()
         } else if upper.starts_with("RCPT TO:") {
-            let reply = next_reply(&mut shared.manner.lock().unwrap().recipient_replies, "250 2.1.5 ok");
+            let reply = next_reply(
+                &mut shared.manner.lock().unwrap().recipient_replies,
+                "250 2.1.5 ok",
+            );
             if reply.starts_with('2') {
                 envelope.1.push(line["RCPT TO:".len()..].to_owned());
             }
@@ -122,11 +136,21 @@ fn converse(shared: &Shared, connection: u32, stream: TcpStream) -> std::io::Res
                 "554 5.5.1 no valid recipients".into()
             } else {
                 writer.write_all(b"354 go on\r\n")?;
-                let Some(data) = read_message(&mut reader)? else { return Ok(()) };
-                let reply = next_reply(&mut shared.manner.lock().unwrap().message_replies, "250 2.0.0 taken");
+                let Some(data) = read_message(&mut reader)? else {
+                    return Ok(());
+                };
+                let reply = next_reply(
+                    &mut shared.manner.lock().unwrap().message_replies,
+                    "250 2.0.0 taken",
+                );
                 if reply.starts_with('2') {
                     let (from, to) = envelope.clone();
-                    shared.taken.lock().unwrap().push(Taken { connection, from, to, data });
+                    shared.taken.lock().unwrap().push(Taken {
+                        connection,
+                        from,
+                        to,
+                        data,
+                    });
                 }
                 reply
             }
@@ -144,14 +168,25 @@ fn converse(shared: &Shared, connection: u32, stream: TcpStream) -> std::io::Res
 }
 
 fn ehlo_reply(offers: &[String]) -> String {
-    let lines: Vec<&str> = std::iter::once("peer.example").chain(offers.iter().map(String::as_str)).collect();
+    let lines: Vec<&str> = std::iter::once("peer.example")
+        .chain(offers.iter().map(String::as_str))
+        .collect();
     let last = lines.len() - 1;
     let line = |(at, text): (usize, &&str)| format!("250{}{text}", if at == last { ' ' } else { '-' });
-    lines.iter().enumerate().map(line).collect::<Vec<_>>().join("\r\n")
+    lines
+        .iter()
+        .enumerate()
+        .map(line)
+        .collect::<Vec<_>>()
+        .join("\r\n")
 }
 
 fn next_reply(replies: &mut Vec<String>, otherwise: &str) -> String {
-    if replies.is_empty() { otherwise.into() } else { replies.remove(0) }
+    if replies.is_empty() {
+        otherwise.into()
+    } else {
+        replies.remove(0)
+    }
 }
 
 fn read_line(reader: &mut impl BufRead) -> std::io::Result<Option<String>> {

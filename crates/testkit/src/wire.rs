@@ -27,7 +27,10 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { reader: BufReader::new(stream), dialogue: String::new() }
+        Self {
+            reader: BufReader::new(stream),
+            dialogue: String::new(),
+        }
     }
 
     /// Sends a line; the CRLF is added.
@@ -55,7 +58,9 @@ impl Wire {
         if line.is_empty() {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        let line = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+        let line = String::from_utf8_lossy(&line)
+            .trim_end_matches(['\r', '\n'])
+            .to_owned();
         self.note("S: ", &line);
         Ok(line)
     }
@@ -82,7 +87,11 @@ impl Wire {
         let mut text = String::new();
         loop {
             let line = self.line();
-            assert!(line.starts_with(code), "expected {code}, got {line}\n{}", self.dialogue);
+            assert!(
+                line.starts_with(code),
+                "expected {code}, got {line}\n{}",
+                self.dialogue
+            );
             let last = line.as_bytes().get(3) != Some(&b'-');
             text.push_str(&line);
             text.push('\n');
@@ -101,7 +110,11 @@ impl Wire {
     /// Reads one line and checks how it begins.
     pub fn expect(&mut self, prefix: &str) -> String {
         let line = self.line();
-        assert!(line.starts_with(prefix), "expected {prefix}…, got {line}\n{}", self.dialogue);
+        assert!(
+            line.starts_with(prefix),
+            "expected {prefix}…, got {line}\n{}",
+            self.dialogue
+        );
         line
     }
 
@@ -121,7 +134,12 @@ impl Wire {
     pub fn expect_close(&mut self) {
         let mut rest = Vec::new();
         match self.reader.read_to_end(&mut rest) {
-            Ok(_) => assert!(rest.is_empty(), "more came: {}\n{}", String::from_utf8_lossy(&rest), self.dialogue),
+            Ok(_) => assert!(
+                rest.is_empty(),
+                "more came: {}\n{}",
+                String::from_utf8_lossy(&rest),
+                self.dialogue
+            ),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             Err(error) => panic!("still open: {error}\n{}", self.dialogue),
         }
@@ -153,7 +171,11 @@ pub fn deliver(address: SocketAddr, from: &str, to: &[&str], message: &str) -> S
     wire.command("DATA", "354");
     let stuffed = message.replace("\r\n.", "\r\n..");
     wire.send_bytes(stuffed.as_bytes());
-    wire.send_bytes(if stuffed.ends_with("\r\n") { b".\r\n" } else { b"\r\n.\r\n" });
+    wire.send_bytes(if stuffed.ends_with("\r\n") {
+        b".\r\n"
+    } else {
+        b"\r\n.\r\n"
+    });
     let reply = wire.line();
     wire.command("QUIT", "221");
     reply
@@ -172,7 +194,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut attempt: impl FnMut() -> O
         if let Some(value) = attempt() {
             return value;
         }
-        assert!(begin.elapsed() < limit, "after {limit:?} still waiting for: {what}");
+        assert!(
+            begin.elapsed() < limit,
+            "after {limit:?} still waiting for: {what}"
+        );
         pause(Duration::from_millis(50));
     }
 }

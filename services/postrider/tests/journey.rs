@@ -19,7 +19,10 @@ fn impatient(give_up: &str, warn_after: &str) -> String {
 }
 
 fn wish(hostname: &str) -> Wish {
-    Wish { hostname: hostname.into(), ..Wish::default() }
+    Wish {
+        hostname: hostname.into(),
+        ..Wish::default()
+    }
 }
 
 fn hamburger() -> Node {
@@ -33,7 +36,10 @@ fn submit(node: &Node, user: &str, password: &str, to: &[&str], message: &str) {
     let mut wire = Wire::connect(node.address("submission"));
     wire.reply("220");
     wire.command("EHLO client.example", "250");
-    wire.command(&format!("AUTH PLAIN {}", base64(&format!("\0{user}\0{password}"))), "235");
+    wire.command(
+        &format!("AUTH PLAIN {}", base64(&format!("\0{user}\0{password}"))),
+        "235",
+    );
     wire.command(&format!("MAIL FROM:<{user}>"), "250");
     for recipient in to {
         wire.command(&format!("RCPT TO:<{recipient}>"), "250");
@@ -48,7 +54,8 @@ fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
     for chunk in text.as_bytes().chunks(3) {
-        let bits = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits =
+            chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for at in 0..4 {
             let digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
             encoded.push(if at <= chunk.len() { digit as char } else { '=' });
@@ -78,7 +85,12 @@ fn the_textbooks_dialogues_work_as_typed() {
     smtp.command(".", "250");
     smtp.command("QUIT", "221");
     smtp.expect_close();
-    deliver(node.address("smtp"), "alice@crepes.fr", &["bob@hamburger.edu"], LETTER);
+    deliver(
+        node.address("smtp"),
+        "alice@crepes.fr",
+        &["bob@hamburger.edu"],
+        LETTER,
+    );
 
     let mut pop3 = Wire::connect(node.address("pop3"));
     pop3.expect("+OK");
@@ -93,7 +105,10 @@ fn the_textbooks_dialogues_work_as_typed() {
         pop3.send(&format!("retr {number}"));
         pop3.expect("+OK");
         let message = pop3.dot_block().join("\n");
-        assert!(message.contains("Do you like ketchup?\nHow about pickles?"), "{message}");
+        assert!(
+            message.contains("Do you like ketchup?\nHow about pickles?"),
+            "{message}"
+        );
         assert!(message.contains("Received: from "), "{message}");
         pop3.send(&format!("dele {number}"));
         pop3.expect("+OK");
@@ -119,19 +134,36 @@ fn a_letter_goes_from_server_to_server() {
     alices_wish.routes = vec![("hamburger.edu".into(), bobs.address("smtp"))];
     let alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
-    submit(&alices, "alice@crepes.fr", "fries-please", &["bob@hamburger.edu"], LETTER);
+    submit(
+        &alices,
+        "alice@crepes.fr",
+        "fries-please",
+        &["bob@hamburger.edu"],
+        LETTER,
+    );
 
     let mut imap = wait_for_mail(&bobs, "bob@hamburger.edu", "hungry", 1);
     let message = imap.fetch(1);
     assert!(message.contains("How about pickles?"), "{message}");
-    assert_eq!(message.matches("\r\nReceived: ").count(), 2, "one line by each server: {message}");
+    assert_eq!(
+        message.matches("\r\nReceived: ").count(),
+        2,
+        "one line by each server: {message}"
+    );
 
     let trace = alices.admin(&["trace", "--to", "bob@hamburger.edu", "--json"]);
     for step in ["\"accepted\"", "\"queued\"", "\"delivered\""] {
         assert!(trace.contains(step), "{step} in {trace}");
     }
-    assert!(bobs.admin(&["trace", "--from", "alice@crepes.fr"]).contains("stored"));
-    assert_eq!(alices.admin(&["queue", "list", "--json"]), "", "nothing is left in the queue");
+    assert!(
+        bobs.admin(&["trace", "--from", "alice@crepes.fr"])
+            .contains("stored")
+    );
+    assert_eq!(
+        alices.admin(&["queue", "list", "--json"]),
+        "",
+        "nothing is left in the queue"
+    );
 }
 
 #[test]
@@ -143,7 +175,13 @@ fn when_the_other_server_is_down_for_a_while_the_letter_waits_here() {
     let mut alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
     assert!(bobs.stop());
-    submit(&alices, "alice@crepes.fr", "fries-please", &["bob@hamburger.edu"], LETTER);
+    submit(
+        &alices,
+        "alice@crepes.fr",
+        "fries-please",
+        &["bob@hamburger.edu"],
+        LETTER,
+    );
     eventually("an attempt that failed", MINUTE, || {
         let list = alices.admin(&["queue", "list", "--json"]);
         (list.contains("bob@hamburger.edu") && !list.contains("\"attempts\":0")).then_some(())
@@ -151,7 +189,11 @@ fn when_the_other_server_is_down_for_a_while_the_letter_waits_here() {
     // The queue survives its own server's crash as well.
     alices.kill();
     alices.restart();
-    assert!(alices.admin(&["queue", "list", "--json"]).contains("bob@hamburger.edu"));
+    assert!(
+        alices
+            .admin(&["queue", "list", "--json"])
+            .contains("bob@hamburger.edu")
+    );
     bobs.restart();
     let mut imap = wait_for_mail(&bobs, "bob@hamburger.edu", "hungry", 1);
     assert_eq!(imap.search("ALL").len(), 1);
@@ -165,16 +207,39 @@ fn when_the_other_server_is_down_for_ever_the_sender_is_told_once() {
     alices_wish.more = impatient("4s", "2s");
     let alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
-    submit(&alices, "alice@crepes.fr", "fries-please", &["bob@hamburger.edu"], LETTER);
+    submit(
+        &alices,
+        "alice@crepes.fr",
+        "fries-please",
+        &["bob@hamburger.edu"],
+        LETTER,
+    );
     let mut imap = wait_for_mail(&alices, "alice@crepes.fr", "fries-please", 2);
-    let notices: Vec<String> = imap.search("ALL").into_iter().map(|uid| imap.fetch(uid)).collect();
+    let notices: Vec<String> = imap
+        .search("ALL")
+        .into_iter()
+        .map(|uid| imap.fetch(uid))
+        .collect();
     let count = |action: &str| notices.iter().filter(|notice| notice.contains(action)).count();
-    assert_eq!((count("Action: delayed"), count("Action: failed")), (1, 1), "{notices:#?}");
+    assert_eq!(
+        (count("Action: delayed"), count("Action: failed")),
+        (1, 1),
+        "{notices:#?}"
+    );
     for notice in &notices {
         assert!(notice.contains("multipart/report"), "{notice}");
-        assert!(notice.contains("Final-Recipient: rfc822; bob@hamburger.edu"), "{notice}");
-        assert!(notice.contains("Subject: Condiments"), "the original header is returned: {notice}");
-        assert!(notice.starts_with("* 1 FETCH") || notice.contains("Return-Path: <>"), "{notice}");
+        assert!(
+            notice.contains("Final-Recipient: rfc822; bob@hamburger.edu"),
+            "{notice}"
+        );
+        assert!(
+            notice.contains("Subject: Condiments"),
+            "the original header is returned: {notice}"
+        );
+        assert!(
+            notice.starts_with("* 1 FETCH") || notice.contains("Return-Path: <>"),
+            "{notice}"
+        );
     }
     assert_eq!(alices.admin(&["queue", "list", "--json"]), "");
 }
@@ -187,20 +252,33 @@ fn what_is_not_seven_bit_is_converted_for_a_seven_bit_server() {
     let alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
     let letter = "From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Menu\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nCrêpes à la carte\r\n";
-    submit(&alices, "alice@crepes.fr", "fries-please", &["bob@hamburger.edu"], letter);
+    submit(
+        &alices,
+        "alice@crepes.fr",
+        "fries-please",
+        &["bob@hamburger.edu"],
+        letter,
+    );
     let taken = peer.wait_for(1, MINUTE).remove(0);
     assert!(taken.data.is_ascii(), "{}", taken.data);
     assert!(
-        taken.data.contains("Cr=C3=AApes =C3=A0 la carte") || taken.data.contains("Q3LDqnBlcyDDoCBsYSBjYXJ0ZQ"),
+        taken.data.contains("Cr=C3=AApes =C3=A0 la carte")
+            || taken.data.contains("Q3LDqnBlcyDDoCBsYSBjYXJ0ZQ"),
         "{}",
         taken.data
     );
-    assert!(!taken.data.contains("Return-Path"), "a Return-Path is for mailboxes only");
+    assert!(
+        !taken.data.contains("Return-Path"),
+        "a Return-Path is for mailboxes only"
+    );
 }
 
 #[test]
 fn several_messages_go_over_one_connection() {
-    let peer = Peer::start(Manner { offers: vec!["8BITMIME".into(), "PIPELINING".into()], ..Manner::default() });
+    let peer = Peer::start(Manner {
+        offers: vec!["8BITMIME".into(), "PIPELINING".into()],
+        ..Manner::default()
+    });
     let mut alices_wish = wish("crepes.fr");
     alices_wish.routes = vec![("hamburger.edu".into(), peer.address())];
     let alices = Node::start(BINARY, &alices_wish);
@@ -208,13 +286,21 @@ fn several_messages_go_over_one_connection() {
     alices.admin(&["queue", "suspend", "hamburger.edu"]);
     for number in 0..20 {
         let letter = LETTER.replace("Condiments", &format!("Condiments {number}"));
-        submit(&alices, "alice@crepes.fr", "fries-please", &["bob@hamburger.edu"], &letter);
+        submit(
+            &alices,
+            "alice@crepes.fr",
+            "fries-please",
+            &["bob@hamburger.edu"],
+            &letter,
+        );
     }
     assert!(peer.taken().is_empty(), "a suspended domain gets nothing");
     alices.admin(&["queue", "resume", "hamburger.edu"]);
     let taken = peer.wait_for(20, MINUTE);
-    let mut subjects: Vec<&str> =
-        taken.iter().filter_map(|one| one.data.lines().find(|line| line.starts_with("Subject"))).collect();
+    let mut subjects: Vec<&str> = taken
+        .iter()
+        .filter_map(|one| one.data.lines().find(|line| line.starts_with("Subject")))
+        .collect();
     subjects.sort_unstable();
     subjects.dedup();
     assert_eq!(subjects.len(), 20, "each exactly once");
@@ -226,7 +312,13 @@ fn several_messages_go_over_one_connection() {
 fn aliases_and_the_catch_all_find_their_accounts() {
     let node = hamburger();
     node.add_account("carol@hamburger.edu", "salad-days");
-    node.admin(&["alias", "add", "team@hamburger.edu", "bob@hamburger.edu", "carol@hamburger.edu"]);
+    node.admin(&[
+        "alias",
+        "add",
+        "team@hamburger.edu",
+        "bob@hamburger.edu",
+        "carol@hamburger.edu",
+    ]);
     node.admin(&["alias", "add", "@hamburger.edu", "carol@hamburger.edu"]);
     let address = node.address("smtp");
     assert!(deliver(address, "alice@crepes.fr", &["team@hamburger.edu"], LETTER).starts_with("250"));
@@ -257,16 +349,33 @@ fn a_full_mailbox_refuses_and_loses_nothing() {
     let node = Node::start(BINARY, &wish("hamburger.edu"));
     node.admin(&["domain", "add", "hamburger.edu"]);
     let output = node.run_with_input(
-        &["account", "add", "bob@hamburger.edu", "--quota", "20KiB", "--password-stdin"],
+        &[
+            "account",
+            "add",
+            "bob@hamburger.edu",
+            "--quota",
+            "20KiB",
+            "--password-stdin",
+        ],
         "hungry\n",
     );
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let letter = format!("Subject: big\r\n\r\n{}", "All work and no play makes Jack a dull boy.\r\n".repeat(200));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let letter = format!(
+        "Subject: big\r\n\r\n{}",
+        "All work and no play makes Jack a dull boy.\r\n".repeat(200)
+    );
     let address = node.address("smtp");
     assert!(deliver(address, "a@x.example", &["bob@hamburger.edu"], &letter).starts_with("250"));
     assert!(deliver(address, "a@x.example", &["bob@hamburger.edu"], &letter).starts_with("250"));
     let refusal = deliver(address, "a@x.example", &["bob@hamburger.edu"], &letter);
-    assert!(refusal.starts_with("452 4.2.2") || refusal.starts_with("552 5.2.2"), "{refusal}");
+    assert!(
+        refusal.starts_with("452 4.2.2") || refusal.starts_with("552 5.2.2"),
+        "{refusal}"
+    );
     let mut imap = Imap::login(node.address("imap"), "bob@hamburger.edu", "hungry");
     assert_eq!(imap.select("INBOX"), 2);
 }
@@ -279,7 +388,12 @@ fn two_devices_and_pop3_see_one_state() {
     let mut phone = Imap::login(address, "bob@hamburger.edu", "hungry");
     assert_eq!((desk.select("INBOX"), phone.select("INBOX")), (0, 0));
     phone.idle();
-    deliver(node.address("smtp"), "alice@crepes.fr", &["bob@hamburger.edu"], LETTER);
+    deliver(
+        node.address("smtp"),
+        "alice@crepes.fr",
+        &["bob@hamburger.edu"],
+        LETTER,
+    );
     assert_eq!(phone.next_line(), "* 1 EXISTS");
     phone.done();
     let seen = desk.ok("NOOP");
@@ -332,16 +446,27 @@ fn operators_hold_release_and_cancel() {
         line.split("\"id\":\"").nth(1).unwrap()[..32].to_owned()
     };
     let (bobs, carols) = (id("bob@"), id("carol@"));
-    assert!(alices.admin(&["queue", "show", &bobs]).contains("bob@hamburger.edu"));
+    assert!(
+        alices
+            .admin(&["queue", "show", &bobs])
+            .contains("bob@hamburger.edu")
+    );
     alices.admin(&["queue", "hold", &bobs]);
     alices.admin(&["queue", "cancel", &carols]);
     alices.admin(&["queue", "resume", "hamburger.edu"]);
-    std::thread::spawn(|| postrider_testkit::wire::pause(Duration::from_secs(2))).join().unwrap();
+    std::thread::spawn(|| postrider_testkit::wire::pause(Duration::from_secs(2)))
+        .join()
+        .unwrap();
     assert!(peer.taken().is_empty(), "held and cancelled units are not sent");
     alices.admin(&["queue", "release", &bobs]);
     let taken = peer.wait_for(1, MINUTE);
     assert!(taken[0].to[0].contains("bob@"), "{taken:?}");
-    eventually("an empty queue", MINUTE, || alices.admin(&["queue", "list", "--json"]).is_empty().then_some(()));
+    eventually("an empty queue", MINUTE, || {
+        alices
+            .admin(&["queue", "list", "--json"])
+            .is_empty()
+            .then_some(())
+    });
     assert_eq!(peer.taken().len(), 1);
 }
 
@@ -363,6 +488,9 @@ fn some_recipients_fail_and_only_they_come_back() {
     wait_for_mail(&alices, "anna@crepes.fr", "fries-please", 1);
     let mut imap = wait_for_mail(&alices, "alice@crepes.fr", "fries-please", 1);
     let notice = imap.fetch(1);
-    assert!(notice.contains("nobody@hamburger.edu") && notice.contains("no such user"), "{notice}");
+    assert!(
+        notice.contains("nobody@hamburger.edu") && notice.contains("no such user"),
+        "{notice}"
+    );
     assert!(!notice.contains("Final-Recipient: rfc822; bob@"), "{notice}");
 }

@@ -1,0 +1,92 @@
+//! The clients and tools the tests need. One that is missing and cannot be installed is a failure, never a skip.
+
+use std::path::PathBuf;
+
+use crate::run::{Failed, Run, cache};
+
+/// Program (how its presence is seen) and Debian package.
+const DEBIAN: [(&str, &str); 13] = [
+    ("gcc", "gcc"),
+    ("g++", "g++"),
+    ("make", "make"),
+    ("curl", "curl"),
+    ("openssl", "openssl"),
+    ("python3", "python3"),
+    ("swaks", "swaks"),
+    ("msmtp", "msmtp"),
+    ("mbsync", "isync"),
+    ("fetchmail", "fetchmail"),
+    ("getmail", "getmail6"),
+    ("mpop", "mpop"),
+    ("strace", "strace"),
+];
+
+/// Packages without a program of their own: what swaks needs for TLS.
+const DEBIAN_LIBRARIES: [&str; 1] = ["libnet-ssleay-perl"];
+
+/// Pinned: the newest of November 2026, which run on Node 20.
+const NPM: [&str; 3] = ["imapflow@2.10.2", "nodemailer@10.6.0", "node-pop3@0.11.0"];
+
+/// Installs the Debian packages that are missing.
+pub fn install_debian() -> Result<(), Failed> {
+    let here = |program: &str| Run::new("sh", &["-c", &format!("command -v {program}")]).succeeds();
+    let mut missing: Vec<&str> = DEBIAN
+        .iter()
+        .filter(|(program, _)| !here(program))
+        .map(|(_, package)| *package)
+        .collect();
+    missing.extend(
+        DEBIAN_LIBRARIES
+            .iter()
+            .filter(|name| !Run::new("dpkg", &["-s", name]).succeeds()),
+    );
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let sudo: &[&str] = if Run::new("sh", &["-c", "test $(id -u) = 0"]).succeeds() {
+        &[]
+    } else {
+        &["sudo"]
+    };
+    let apt = |arguments: &[&str]| {
+        let words: Vec<&str> = [sudo, &["apt-get"], arguments].concat();
+        Run::new(words[0], &words[1..])
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .go()
+    };
+    apt(&["update", "-qq"])?;
+    let install = [&["install", "-y", "-qq", "--no-install-recommends"][..], &missing].concat();
+    apt(&install).map_err(|_| {
+        Failed(format!(
+            "the tests need these Debian packages: {}",
+            missing.join(" ")
+        ))
+    })
+}
+
+/// Installs the npm packages into the cache; the `node_modules` folder.
+pub fn install_npm() -> Result<PathBuf, Failed> {
+    let folder = cache().join("npm");
+    let modules = folder.join("node_modules");
+    let mark = folder.join("installed");
+    if std::fs::read_to_string(&mark).is_ok_and(|text| text == NPM.join(" ")) {
+        return Ok(modules);
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| Failed(format!("{}: {error}", folder.display())))?;
+    let install = [
+        &[
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--no-save",
+            "--ignore-scripts",
+            "--prefix",
+            ".",
+        ][..],
+        &NPM,
+    ]
+    .concat();
+    Run::new("npm", &install).within(&folder).go()?;
+    std::fs::write(&mark, NPM.join(" ")).map_err(|error| Failed(format!("{}: {error}", mark.display())))?;
+    Ok(modules)
+}
