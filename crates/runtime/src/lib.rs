@@ -1,6 +1,26 @@
 //! Listeners, TLS, PROXY protocol, driving a session, drain, telemetry, configuration.
 //!
 //! This crate knows sockets and time; it does not know any mail protocol, service or store.
+//!
+//! * [`drive`]: runs a sans-I/O session over a connection; [`Handler`](drive::Handler) acts on its events.
+//! * [`server`]: listeners. A gateway implements [`Gateway`] and is served by a [`Server`].
+//! * [`connection`], [`tls`], [`proxy`], [`admission`], [`listen`]: what they are made of.
+//! * [`journal`]: the record of every message's steps.
 
+pub mod admission;
+mod buffer;
+pub mod connection;
 pub mod drive;
 pub mod journal;
+pub mod listen;
+pub mod proxy;
+pub mod server;
+mod stream;
+pub mod tls;
+
+pub use admission::Refusal;
+pub use connection::{Connection, Options, TlsRole};
+pub use drive::{Handler, Port, drive};
+pub use server::{Gateway, Peer, Server, Settings};
+pub use stream::{Stream, TlsFacts};
+pub use tls::Identity;
