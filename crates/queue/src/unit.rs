@@ -51,7 +51,11 @@ pub struct Notify {
 
 impl Default for Notify {
     fn default() -> Self {
-        Self { success: false, failure: true, delay: true }
+        Self {
+            success: false,
+            failure: true,
+            delay: true,
+        }
     }
 }
 
@@ -159,4 +163,38 @@ pub struct Unit {
     pub reroute: String,
     /// Until when the claim holds, when `Sending`; 0: no claim.
     pub lease: u64,
+    /// Positions of recipients whose outcome is recorded and whose sender is still to be told of it. No attempt is made
+    /// before that is done, so that what is told never changes (see [`crate::notice`]).
+    pub owed: Vec<u32>,
+}
+
+impl State {
+    /// Whether nothing will ever happen to a unit in this state. Rows of final units are removed at once: the journal
+    /// has their history.
+    pub fn is_final(self) -> bool {
+        matches!(self, State::Delivered | State::Failed | State::Cancelled)
+    }
+}
+
+impl Destination {
+    /// The domain, or `local`: how operators name it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Destination::Remote(domain) => domain.as_str(),
+            Destination::Local => "local",
+        }
+    }
+}
+
+impl Unit {
+    /// Positions of the recipients that still wait.
+    pub fn pending(&self) -> impl Iterator<Item = usize> + '_ {
+        let waits = |recipient: &Recipient| recipient.state == RecipientState::Pending;
+        self.new
+            .recipients
+            .iter()
+            .enumerate()
+            .filter(move |(_, recipient)| waits(recipient))
+            .map(|(at, _)| at)
+    }
 }

@@ -1,0 +1,454 @@
+//! The queue: the state machine over an engine's rows and wake-ups.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::RwLock;
+use postrider_types::{DeliveryId, Domain, UnitId};
+
+use crate::engine::{Change, Counts, Cursor, Page, Suspension, Units, WakeUp, WakeUps, Written};
+use crate::machine::{self, Report, Verb, Verdict, millis};
+use crate::{Destination, Error, NewUnit, Result, RetryPolicy, State, Unit};
+
+/// How often a compare-and-set that lost is tried again with a fresh row.
+const TRIES: usize = 8;
+/// Wake-ups a reconciler reads at a time.
+const RECONCILE_PAGE: usize = 1000;
+
+/// What time it is, in milliseconds since the Unix epoch.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The system's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis))
+}
+
+/// How the queue behaves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// When to try again, when to warn, when to give up.
+    pub retry: RetryPolicy,
+    /// How long a claim holds unless it is renewed. Default 2 minutes.
+    pub lease: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            lease: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The outbound queue. Cheap to clone; all clones are one queue.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    units: Arc<dyn Units>,
+    wake_ups: Arc<dyn WakeUps>,
+    settings: Settings,
+    clock: Clock,
+    /// The suspended domains, as last read.
+    suspended: RwLock<Vec<Domain>>,
+}
+
+/// A unit that is ours to send until its lease passes. Ends in [`Queue::finish`] or [`Queue::give_back`]; when it is
+/// dropped, the unit is taken up again after the lease.
+#[derive(Debug)]
+pub struct Claim {
+    unit: Box<Unit>,
+    wake_up: WakeUp,
+}
+
+impl Claim {
+    /// The unit as it was claimed.
+    pub fn unit(&self) -> &Unit {
+        &self.unit
+    }
+
+    /// Nothing is to be sent: the sender is still to be told of what is recorded. Judge an empty report.
+    pub fn only_tells(&self) -> bool {
+        !self.unit.owed.is_empty()
+    }
+}
+
+/// What came of asking for a claim.
+#[derive(Debug)]
+pub enum Claimed {
+    /// It is ours.
+    Yes(Claim),
+    /// The wake-up was stale: somebody else has it, or it changed, or is final.
+    Stale,
+    /// Its domain is suspended. It waits until the domain is resumed.
+    Suspended,
+}
+
+/// How [`Queue::settle_local`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// These recipients are not tried again.
+    Yes,
+    /// A worker has the unit; it will find the receipts of these deliveries. Nothing is lost or doubled.
+    Taken,
+}
+
+impl Queue {
+    /// A queue over an engine. Call [`Queue::refresh`] before the first claim, and now and then where other processes
+    /// may suspend domains.
+    pub fn new(units: Arc<dyn Units>, wake_ups: Arc<dyn WakeUps>, settings: Settings, clock: Clock) -> Self {
+        let suspended = RwLock::new(Vec::new());
+        Self {
+            inner: Arc::new(Inner {
+                units,
+                wake_ups,
+                settings,
+                clock,
+                suspended,
+            }),
+        }
+    }
+
+    /// What time the queue thinks it is, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        (self.inner.clock)()
+    }
+
+    /// How it behaves.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// Puts units in: all of them or none, durable when it returns `Ok`. Idempotent by unit id, so after `Unknown` the
+    /// same call may be repeated. Each unit becomes a holder of its content.
+    pub async fn enqueue(&self, units: Vec<NewUnit>) -> Result<()> {
+        let now = self.now();
+        let fresh = |new| machine::fresh(new, &self.inner.settings.retry, now);
+        let units = units.into_iter().map(fresh).collect::<Result<Vec<Unit>>>()?;
+        let wake_ups = units.iter().map(WakeUp::of).collect();
+        self.inner.units.insert(units).await?;
+        self.wake(wake_ups).await;
+        Ok(())
+    }
+
+    /// Takes out recipients of a [`Destination::Local`] unit to whom the caller has delivered under these ids.
+    pub async fn settle_local(&self, id: UnitId, delivered: &[DeliveryId]) -> Result<Settled> {
+        for _ in 0..TRIES {
+            let now = self.now();
+            let Some(unit) = self.inner.units.get(id).await? else {
+                return Ok(Settled::Yes);
+            };
+            if unit.state == State::Sending && unit.lease > now {
+                return Ok(Settled::Taken);
+            }
+            let Some(next) = machine::settle_local(&unit, delivered, now) else {
+                return Ok(Settled::Yes);
+            };
+            if self.replace(&unit, next).await? {
+                return Ok(Settled::Yes);
+            }
+        }
+        Ok(Settled::Taken)
+    }
+
+    /// Waits for due work: at least one wake-up, at most `limit`. Each is to be given to [`Queue::claim`] or
+    /// [`Queue::postpone`], or put back when the process ends before. Cancel-safe.
+    pub async fn take(&self, limit: usize) -> Result<Vec<WakeUp>> {
+        self.inner.wake_ups.take(limit).await
+    }
+
+    /// The row a wake-up is about, without claiming it. `None`: the wake-up is stale, and has been dropped.
+    pub async fn peek(&self, wake_up: &WakeUp) -> Result<Option<Unit>> {
+        let unit = self.inner.units.get(wake_up.unit).await?;
+        let unit = unit.filter(|unit| unit.generation == wake_up.generation);
+        if unit.is_none() {
+            self.inner.wake_ups.done(wake_up.clone()).await;
+        }
+        Ok(unit)
+    }
+
+    /// Claims the unit of a wake-up: to be done before connecting anywhere. A wake-up that is stale is dropped.
+    pub async fn claim(&self, wake_up: WakeUp) -> Result<Claimed> {
+        if !self.inner.suspended.read().is_empty() {
+            match self.peek(&wake_up).await? {
+                None => return Ok(Claimed::Stale),
+                Some(unit) if self.is_suspended(&unit.new.destination) => {
+                    self.inner.wake_ups.done(wake_up).await;
+                    return Ok(Claimed::Suspended);
+                }
+                Some(_) => {}
+            }
+        }
+        let now = self.now();
+        match self
+            .inner
+            .units
+            .claim(wake_up.unit, wake_up.generation, now, self.lease(now))
+            .await?
+        {
+            Some(unit) => Ok(Claimed::Yes(Claim {
+                unit: Box::new(unit),
+                wake_up,
+            })),
+            None => {
+                self.inner.wake_ups.done(wake_up).await;
+                Ok(Claimed::Stale)
+            }
+        }
+    }
+
+    /// Prolongs a claim by the lease. False: it is no longer ours, and what is being sent should be stopped.
+    pub async fn renew(&self, claim: &mut Claim) -> Result<bool> {
+        let lease = self.lease(self.now());
+        let written = self
+            .inner
+            .units
+            .renew(claim.unit.new.id, claim.unit.generation, lease)
+            .await?;
+        if written == Written::Yes {
+            claim.unit.lease = lease;
+        }
+        Ok(written == Written::Yes)
+    }
+
+    /// What follows from an attempt. Make the notifications it names, then call [`Queue::finish`].
+    pub fn judge(&self, claim: &Claim, report: &Report) -> Verdict {
+        machine::judge(
+            &claim.unit,
+            report,
+            &self.inner.settings.retry,
+            self.now(),
+            rand::random(),
+        )
+    }
+
+    /// Records a verdict and puts the notifications made for it into the queue; a notice for which none is given is
+    /// forgiven. False: the claim had been lost, and nothing was recorded.
+    pub async fn finish(&self, claim: Claim, verdict: Verdict, notifications: Vec<NewUnit>) -> Result<bool> {
+        let Claim {
+            unit: claimed,
+            wake_up,
+        } = claim;
+        let (now, mut next) = (self.now(), verdict.unit);
+        let fresh = |new| machine::fresh(new, &self.inner.settings.retry, now);
+        let inserts = notifications
+            .into_iter()
+            .map(fresh)
+            .collect::<Result<Vec<Unit>>>()?;
+        let mut expected = claimed.generation;
+        if !inserts.is_empty() && !self.inner.units.applies_atomically() {
+            // Recorded with the debt first, so that what is told cannot change any more.
+            let mut debt = next.clone();
+            (debt.state, debt.generation, debt.lease) = (State::Sending, expected + 1, claimed.lease);
+            debt.warned = claimed.warned;
+            if !self
+                .apply(expected, &debt, Some(debt.clone()), Vec::new())
+                .await?
+            {
+                self.inner.wake_ups.done(wake_up).await;
+                return Ok(false);
+            }
+            expected += 1;
+        }
+        next.owed.clear();
+        let wake_ups: Vec<WakeUp> = inserts.iter().map(WakeUp::of).collect();
+        let done = self.step(expected, next, inserts).await?;
+        self.wake(wake_ups).await;
+        self.inner.wake_ups.done(wake_up).await;
+        Ok(done)
+    }
+
+    /// Records a verdict whose notifications could not be made now: they stay owed, and the unit is woken for them in `wait`.
+    pub async fn finish_owing(&self, claim: Claim, verdict: Verdict, wait: Duration) -> Result<bool> {
+        let Claim {
+            unit: claimed,
+            wake_up,
+        } = claim;
+        let mut next = verdict.unit;
+        next.warned = claimed.warned;
+        if !next.owed.is_empty() {
+            next.state = State::Queued;
+            next.next_attempt = self.now().saturating_add(millis(wait));
+        }
+        let done = self.step(claimed.generation, next, Vec::new()).await?;
+        self.inner.wake_ups.done(wake_up).await;
+        Ok(done)
+    }
+
+    /// Gives a claim back without an attempt; the unit is due again after `wait`.
+    pub async fn give_back(&self, claim: Claim, wait: Duration) -> Result<()> {
+        let Claim { unit, wake_up } = claim;
+        let due = self.now().saturating_add(millis(wait));
+        if let Some(generation) = self
+            .inner
+            .units
+            .unclaim(unit.new.id, unit.generation, due)
+            .await?
+        {
+            self.wake(vec![WakeUp {
+                generation,
+                due,
+                ..wake_up.clone()
+            }])
+            .await;
+        }
+        self.inner.wake_ups.done(wake_up).await;
+        Ok(())
+    }
+
+    /// Puts off a unit that was not claimed because its destination has more than it can take.
+    pub async fn postpone(&self, wake_up: WakeUp, wait: Duration) -> Result<()> {
+        if let Some(unit) = self.peek(&wake_up).await? {
+            let due = self.now().saturating_add(millis(wait));
+            self.replace(
+                &unit,
+                Unit {
+                    next_attempt: due,
+                    ..unit.clone()
+                },
+            )
+            .await?;
+            self.inner.wake_ups.done(wake_up).await;
+        }
+        Ok(())
+    }
+
+    /// One unit. Final units are not in the queue any more.
+    pub async fn get(&self, id: UnitId) -> Result<Unit> {
+        self.inner.units.get(id).await?.ok_or(Error::NotFound(id))
+    }
+
+    /// All units, at most `limit` at a time, oldest first where the engine can.
+    pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Unit>> {
+        self.inner.units.page(after, limit).await
+    }
+
+    /// How many units there are.
+    pub async fn statistics(&self) -> Result<Counts> {
+        self.inner.units.counts().await
+    }
+
+    /// Applies an operator's verb; the row as it was left. `Refused` says why not. A cancelled unit is never sent.
+    pub async fn act(&self, id: UnitId, verb: &Verb) -> Result<Unit> {
+        for _ in 0..TRIES {
+            let unit = self.get(id).await?;
+            let next = machine::act(&unit, verb, self.now())?;
+            if self.replace(&unit, next.clone()).await? {
+                return Ok(next);
+            }
+        }
+        Err(Error::Unavailable("the unit changes all the time".into()))
+    }
+
+    /// Stops all delivery to a domain. Attempts that have begun end as they end.
+    pub async fn suspend(&self, domain: Domain, reason: &str) -> Result<()> {
+        let suspension = Suspension {
+            reason: reason.into(),
+            since: self.now(),
+        };
+        self.inner.units.suspend(domain, Some(suspension)).await?;
+        self.refresh().await
+    }
+
+    /// Delivers to a domain again, beginning now.
+    pub async fn resume(&self, domain: Domain) -> Result<()> {
+        self.inner.units.suspend(domain, None).await?;
+        self.refresh().await?;
+        self.reconcile().await
+    }
+
+    /// All suspensions, by domain.
+    pub async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>> {
+        self.inner.units.suspensions().await
+    }
+
+    /// Reads the suspended domains anew.
+    pub async fn refresh(&self) -> Result<()> {
+        let suspended = self.inner.units.suspensions().await?;
+        *self.inner.suspended.write() = suspended.into_iter().map(|(domain, _)| domain).collect();
+        Ok(())
+    }
+
+    /// Whether delivery there is stopped.
+    pub fn is_suspended(&self, destination: &Destination) -> bool {
+        let suspended = self.inner.suspended.read();
+        matches!(destination, Destination::Remote(domain) if suspended.binary_search(domain).is_ok())
+    }
+
+    /// Finds units whose wake-up was lost, and wakes them. To be called now and then.
+    pub async fn reconcile(&self) -> Result<()> {
+        if self.inner.wake_ups.reread() {
+            return Ok(());
+        }
+        let (now, mut cursor) = (self.now(), None);
+        loop {
+            let page = self.inner.units.overdue(now, cursor, RECONCILE_PAGE).await?;
+            self.inner.wake_ups.schedule(page.items).await?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes the next row of a unit, or removes it when it is final, if the row is still `unit`; and wakes it when due.
+    async fn replace(&self, unit: &Unit, next: Unit) -> Result<bool> {
+        self.step(unit.generation, next, Vec::new()).await
+    }
+
+    async fn step(&self, expected: u64, mut next: Unit, inserts: Vec<Unit>) -> Result<bool> {
+        next.generation = expected + 1;
+        let wake_up = (next.state == State::Queued).then(|| WakeUp::of(&next));
+        let row = (!next.state.is_final()).then(|| next.clone());
+        let done = self.apply(expected, &next, row, inserts).await?;
+        if let (true, Some(wake_up)) = (done, wake_up) {
+            self.wake(vec![wake_up]).await;
+        }
+        Ok(done)
+    }
+
+    /// Applies a change; an unknown outcome is resolved by reading the row back.
+    async fn apply(&self, expected: u64, next: &Unit, row: Option<Unit>, inserts: Vec<Unit>) -> Result<bool> {
+        let change = Change {
+            id: next.new.id,
+            expected,
+            content: next.new.content,
+            row,
+            inserts,
+        };
+        for _ in 0..TRIES {
+            match self.inner.units.apply(change.clone()).await {
+                Ok(written) => return Ok(written == Written::Yes),
+                Err(Error::Unknown(why)) => {
+                    tracing::debug!(unit = %change.id, why, "reading a unit back after an unknown outcome");
+                    let there = self.inner.units.get(change.id).await?;
+                    if there == change.row {
+                        return Ok(true);
+                    }
+                    if there.is_none_or(|there| there.generation != expected) {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unknown("the row could not be written".into()))
+    }
+
+    /// A wake-up that cannot be said is found by the reconciler: the rows are durable.
+    async fn wake(&self, wake_ups: Vec<WakeUp>) {
+        if wake_ups.is_empty() {
+            return;
+        }
+        if let Err(error) = self.inner.wake_ups.schedule(wake_ups).await {
+            tracing::warn!(%error, "wake-ups could not be scheduled; the reconciler will find the units");
+        }
+    }
+
+    fn lease(&self, now: u64) -> u64 {
+        now.saturating_add(millis(self.inner.settings.lease))
+    }
+}

@@ -1,0 +1,177 @@
+//! Wake-ups in memory: two lanes ordered by due time, each a window on what may be a much longer order on disk.
+//!
+//! A lane holds every wake-up up to its edge, and none beyond it: those are read from the rows when the edge moves on.
+//! When a lane is full its last wake-ups are dropped and the edge moves back to them. So ten million deferred units
+//! cost no more memory than [`Timer::new`]'s capacity allows (about 50 bytes for each in the window), and nothing is lost.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use postrider_types::UnitId;
+use tokio::sync::Notify;
+
+use crate::engine::{Lane, WakeUp};
+
+/// A place in the order: due time, then unit.
+pub(crate) type Place = (u64, UnitId);
+
+/// Behind everything.
+pub(crate) const END: Place = (u64::MAX, UnitId::from_bytes([255; 16]));
+
+pub(crate) struct Timer {
+    lanes: Mutex<[Waiting; 2]>,
+    /// Says that something may be due earlier than thought.
+    pub(crate) changed: Notify,
+    capacity: usize,
+}
+
+/// One lane.
+#[derive(Default)]
+struct Waiting {
+    window: BTreeSet<(u64, UnitId, u64)>,
+    /// Up to here the window is complete.
+    edge: Place,
+    /// Up to here wake-ups are taken: the edge, or beyond it while the rows there are being read.
+    taken: Place,
+    /// Moves when the edge goes back, so that a page read before that is not taken for complete.
+    epoch: u64,
+}
+
+impl Timer {
+    /// A timer whose lanes hold up to `capacity` wake-ups each, and that begins with this edge ([`END`]: there is no disk).
+    pub(crate) fn new(capacity: usize, edge: Place) -> Self {
+        let lane = || Waiting {
+            edge,
+            taken: edge,
+            ..Waiting::default()
+        };
+        Self {
+            lanes: Mutex::new([lane(), lane()]),
+            changed: Notify::new(),
+            capacity,
+        }
+    }
+
+    /// Takes wake-ups up to the edge; those beyond it are on disk.
+    pub(crate) fn add(&self, wake_ups: &[WakeUp]) {
+        let mut lanes = self.lanes.lock();
+        for wake_up in wake_ups {
+            let lane = &mut lanes[wake_up.lane as usize];
+            if (wake_up.due, wake_up.unit) <= lane.taken {
+                lane.window
+                    .insert((wake_up.due, wake_up.unit, wake_up.generation));
+            }
+            lane.shrink(self.capacity);
+        }
+        drop(lanes);
+        self.changed.notify_one();
+    }
+
+    /// Removes and returns what is due, first attempts first but never retries not at all.
+    pub(crate) fn pop(&self, now: u64, limit: usize) -> Vec<WakeUp> {
+        let mut lanes = self.lanes.lock();
+        let mut found = Vec::new();
+        let share = limit.div_ceil(4);
+        lanes[Lane::Later as usize].pop(Lane::Later, now, share, &mut found);
+        let left = limit - found.len();
+        lanes[Lane::Fresh as usize].pop(Lane::Fresh, now, left, &mut found);
+        let left = limit - found.len();
+        lanes[Lane::Later as usize].pop(Lane::Later, now, left, &mut found);
+        found
+    }
+
+    /// When the first of the window is due.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        let lanes = self.lanes.lock();
+        lanes
+            .iter()
+            .filter_map(|lane| lane.window.first().map(|first| first.0))
+            .min()
+    }
+
+    /// The edge of a lane up to which the window is complete, its epoch, and whether there is room to move the edge on.
+    pub(crate) fn edge(&self, lane: Lane) -> (Place, u64, bool) {
+        let lanes = self.lanes.lock();
+        let lane = &lanes[lane as usize];
+        (lane.edge, lane.epoch, lane.window.len() < self.capacity / 2)
+    }
+
+    /// Begins to move an edge on: from now on wake-ups up to `to` are kept, while the rows up to there are read.
+    pub(crate) fn open(&self, lane: Lane, to: Place) {
+        let mut lanes = self.lanes.lock();
+        let lane = &mut lanes[lane as usize];
+        lane.taken = lane.taken.max(to);
+    }
+
+    /// Ends it: the rows behind `from` up to `to` have been read. False: the edge went back meanwhile, and
+    /// they have to be read again.
+    pub(crate) fn close(&self, lane: Lane, epoch: u64, to: Place, read: &[WakeUp]) -> bool {
+        let mut lanes = self.lanes.lock();
+        let waiting = &mut lanes[lane as usize];
+        if waiting.epoch != epoch {
+            waiting.taken = waiting.edge;
+            return false;
+        }
+        (waiting.edge, waiting.taken) = (to, to);
+        waiting.window.extend(
+            read.iter()
+                .map(|wake_up| (wake_up.due, wake_up.unit, wake_up.generation)),
+        );
+        waiting.shrink(self.capacity);
+        true
+    }
+
+    /// Moves both edges back to the start: everything is read again. What the window holds stays.
+    pub(crate) fn reset(&self) {
+        let mut lanes = self.lanes.lock();
+        for lane in lanes.iter_mut() {
+            (lane.edge, lane.taken) = (Place::default(), Place::default());
+            lane.epoch += 1;
+        }
+        drop(lanes);
+        self.changed.notify_one();
+    }
+}
+
+impl Waiting {
+    fn pop(&mut self, lane: Lane, now: u64, limit: usize, found: &mut Vec<WakeUp>) {
+        for _ in 0..limit {
+            match self.window.first() {
+                Some((due, ..)) if *due <= now => {}
+                _ => return,
+            }
+            if let Some((due, unit, generation)) = self.window.pop_first() {
+                found.push(WakeUp {
+                    unit,
+                    generation,
+                    due,
+                    lane,
+                    token: 0,
+                });
+            }
+        }
+    }
+
+    fn shrink(&mut self, capacity: usize) {
+        while self.window.len() > capacity {
+            let Some((due, unit, _)) = self.window.pop_last() else {
+                return;
+            };
+            // Everything before the dropped one stays complete.
+            if self.taken >= (due, unit) {
+                let before = previous((due, unit));
+                self.taken = self.taken.min(before);
+                self.edge = self.edge.min(before);
+                self.epoch += 1;
+            }
+        }
+    }
+}
+
+/// The place just before this one.
+fn previous((due, unit): Place) -> Place {
+    match u128::from_be_bytes(*unit.as_bytes()).checked_sub(1) {
+        Some(less) => (due, UnitId::from_bytes(less.to_be_bytes())),
+        None => (due.saturating_sub(1), UnitId::from_bytes([255; 16])),
+    }
+}
