@@ -4,6 +4,9 @@
 //! The memory engine is for one process; every engine passes the contract suite.
 
 mod memory;
+#[cfg(any(test, feature = "suite"))]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "cases fail by panicking")]
+pub mod suite;
 
 use std::time::Duration;
 

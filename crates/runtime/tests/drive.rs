@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 //! The driver and the listener, over real loopback connections, with a protocol small enough to see through.
 
 use std::net::SocketAddr;
