@@ -1,0 +1,108 @@
+//! Stage 1: contents of everything that waits, appended and synced once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use crate::segment::{Files, OpenSegment, Record};
+use crate::waiting::{Entry, Waiting};
+use crate::{Options, Result};
+
+/// Numbers of segments: the next one, and the one being appended to.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    next: AtomicU64,
+    /// 0: none yet.
+    open: AtomicU64,
+}
+
+impl Numbers {
+    pub(crate) fn new(next: u64) -> Self {
+        Self {
+            next: AtomicU64::new(next),
+            open: AtomicU64::new(0),
+        }
+    }
+
+    /// A number never given out before.
+    pub(crate) fn take(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The segment that may still grow. Shared segments with a smaller number never do again.
+    pub(crate) fn open(&self) -> u64 {
+        self.open.load(Ordering::Acquire)
+    }
+}
+
+/// The one thread that appends.
+pub(crate) struct Appender {
+    pub(crate) options: Options,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) files: Arc<Files>,
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) open: Option<OpenSegment>,
+}
+
+impl Appender {
+    /// Until the queue is closed and drained. Handing over waits until stage 2 is free, so that a batch grows meanwhile.
+    pub(crate) fn run(mut self, committer: &SyncSender<Vec<Entry>>) {
+        if let Some(open) = &self.open {
+            self.numbers.open.store(open.number(), Ordering::Release);
+        }
+        loop {
+            let batch = self
+                .waiting
+                .take(self.options.batch_jobs, self.options.batch_bytes);
+            if batch.is_empty() {
+                return;
+            }
+            let batch = self.place(batch);
+            if !batch.is_empty() && committer.send(batch).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Appends the batch's contents. When that fails, only the entries that bring contents fail.
+    fn place(&mut self, mut batch: Vec<Entry>) -> Vec<Entry> {
+        let records: Vec<&Record> = batch.iter().flat_map(|entry| &entry.records).collect();
+        if records.is_empty() {
+            return batch;
+        }
+        match self.append(&records) {
+            Ok(located) => {
+                let mut located = located.into_iter();
+                for entry in &mut batch {
+                    entry.located.extend(located.by_ref().take(entry.records.len()));
+                    // The bytes are on disk; the memory can go before the rows are committed.
+                    entry.records = Vec::new();
+                }
+                batch
+            }
+            Err(error) => {
+                tracing::error!(%error, "contents could not be written");
+                let (failed, rest) = batch.into_iter().partition(|entry| !entry.records.is_empty());
+                for entry in Vec::<Entry>::from(failed) {
+                    entry.work.finish(Err(error.clone()));
+                }
+                rest
+            }
+        }
+    }
+
+    fn append(&mut self, records: &[&Record]) -> Result<Vec<crate::segment::Located>> {
+        let full = |open: &OpenSegment| open.end() >= self.options.segment_bytes;
+        let mut open = match self.open.take() {
+            Some(open) if !full(&open) => open,
+            _ => {
+                let open = OpenSegment::create(self.files.dir(), self.numbers.take())?;
+                self.numbers.open.store(open.number(), Ordering::Release);
+                open
+            }
+        };
+        let located = open.append(self.files.dir(), records);
+        self.open = Some(open).filter(OpenSegment::is_usable);
+        located
+    }
+}
