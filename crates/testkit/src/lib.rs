@@ -9,6 +9,7 @@
 //! Everything here panics when an expectation fails: it is test code.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
 
+pub mod dns;
 pub mod imap;
 pub mod node;
 pub mod peer;
