@@ -8,7 +8,9 @@
 //! * [`journal`]: the record of every message's steps.
 
 pub mod admission;
+pub mod budget;
 mod buffer;
+pub mod config;
 pub mod connection;
 pub mod drive;
 pub mod journal;
@@ -19,6 +21,8 @@ mod stream;
 pub mod tls;
 
 pub use admission::Refusal;
+pub use budget::{Budget, Reservation};
+pub use config::Config;
 pub use connection::{Connection, Options, TlsRole};
 pub use drive::{Handler, Port, drive};
 pub use server::{Gateway, Peer, Server, Settings};
