@@ -1,0 +1,239 @@
+//! The text of messages: decoded, and searched without regard to case.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+use crate::description::{Description, Kind, Part};
+use crate::html::Html;
+use crate::{charset, header, transfer, word};
+
+/// A streaming decoder of a text part: transfer encoding, charset, and for HTML the tags. Line ends stay as they are.
+#[derive(Debug)]
+pub struct PartText {
+    transfer: transfer::Decoder,
+    charset: charset::Decoder,
+    html: Option<Html>,
+    octets: Vec<u8>,
+    text: String,
+}
+
+impl PartText {
+    /// `None`: the part is not text, or its transfer encoding is not known.
+    pub fn new(part: &Part) -> Option<Self> {
+        if part.kind() != Kind::Text {
+            return None;
+        }
+        let encoding = transfer::Encoding::from_name(&part.encoding)?;
+        Some(Self {
+            transfer: transfer::Decoder::new(encoding),
+            charset: charset::Decoder::new(&part.charset()),
+            html: (part.subtype == "html").then(Html::default),
+            octets: Vec::new(),
+            text: String::new(),
+        })
+    }
+
+    /// Decodes a piece of the part's body to the end of `out`.
+    pub fn push(&mut self, piece: &[u8], out: &mut String) {
+        self.octets.clear();
+        self.transfer.push(piece, &mut self.octets);
+        match &mut self.html {
+            Some(html) => {
+                self.text.clear();
+                self.charset.push(&self.octets, &mut self.text);
+                html.push(&self.text, out);
+            }
+            None => self.charset.push(&self.octets, out),
+        }
+    }
+
+    /// The body ends; whatever was held back.
+    pub fn finish(self, out: &mut String) {
+        let Self { transfer, mut charset, html, mut octets, mut text } = self;
+        octets.clear();
+        text.clear();
+        transfer.finish(&mut octets);
+        charset.push(&octets, &mut text);
+        charset.finish(&mut text);
+        match html {
+            Some(mut html) => {
+                html.push(&text, out);
+                html.finish(out);
+            }
+            None => out.push_str(&text),
+        }
+    }
+}
+
+/// The text of an HTML document.
+pub fn from_html(html: &str) -> String {
+    let mut out = String::new();
+    let mut converter = Html::default();
+    converter.push(html, &mut out);
+    converter.finish(&mut out);
+    out
+}
+
+/// A header block as text: a line `Name: value` for each field, unfolded, encoded-words decoded.
+pub fn header_text(block: &[u8]) -> String {
+    let mut out = String::with_capacity(block.len());
+    for field in header::fields(block) {
+        out.push_str(&charset::header_text(field.name));
+        out.push_str(": ");
+        out.push_str(&word::decode(&field.unfolded(block)));
+        out.push('\n');
+    }
+    out
+}
+
+/// Where a search looks (RFC 9051 §6.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The message's header.
+    Header,
+    /// Its text parts, and the headers of embedded messages.
+    Body,
+    /// Both.
+    Text,
+}
+
+/// A stretch of the raw message that has text.
+#[derive(Debug, Clone)]
+pub enum Stretch<'a> {
+    /// A header block: read it whole, see [`header_text`].
+    Header(Range<u64>),
+    /// A text part: read it in pieces through the decoder, see [`PartText`].
+    Part(Range<u64>, &'a Part),
+}
+
+/// What has to be read to search a message, in order.
+pub fn stretches(description: &Description, scope: Scope) -> impl Iterator<Item = Stretch<'_>> {
+    let root = &description.structure;
+    let top = (scope != Scope::Body).then(|| Stretch::Header(root.header_range()));
+    let parts = root.walk().filter(move |_| scope != Scope::Header).filter_map(|part| match part.kind() {
+        Kind::Message => part.children.first().map(|child| Stretch::Header(child.header_range())),
+        Kind::Text => Some(Stretch::Part(part.body_range(), part)),
+        Kind::Multipart | Kind::Other => None,
+    });
+    top.into_iter().chain(parts)
+}
+
+/// A text to look for, without regard to case.
+#[derive(Debug, Clone)]
+pub struct Needle {
+    finder: Finder<'static>,
+    length: usize,
+}
+
+impl Needle {
+    /// For a text of any length; the empty one is in everything.
+    pub fn new(text: &str) -> Self {
+        let folded = fold(text);
+        Self { finder: Finder::new(folded.as_bytes()).into_owned(), length: folded.len() }
+    }
+
+    /// Whether the text has it.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.length == 0 || self.finder.find(fold(text).as_bytes()).is_some()
+    }
+
+    /// Begins a search through a text that comes in pieces.
+    pub fn search(&self) -> Search<'_> {
+        Search { needle: self, tail: Vec::new(), found: self.length == 0 }
+    }
+}
+
+/// A search through pieces; it holds as much of them as the needle is long.
+#[derive(Debug)]
+pub struct Search<'a> {
+    needle: &'a Needle,
+    tail: Vec<u8>,
+    found: bool,
+}
+
+impl Search<'_> {
+    /// Takes the next piece; whether the needle has been found so far.
+    pub fn push(&mut self, text: &str) -> bool {
+        if !self.found {
+            self.tail.extend_from_slice(fold(text).as_bytes());
+            self.found = self.needle.finder.find(&self.tail).is_some();
+            let done = self.tail.len().saturating_sub(self.needle.length - 1);
+            self.tail.drain(..done);
+        }
+        self.found
+    }
+}
+
+/// Case folding: small letters, character by character, both small sigmas alike.
+fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+}
+
+/// Whether a message that is in memory has the text.
+pub fn contains(raw: &[u8], description: &Description, needle: &Needle, scope: Scope) -> bool {
+    stretches(description, scope).any(|stretch| match stretch {
+        Stretch::Header(range) => needle.is_in(&header_text(crate::slice(raw, range))),
+        Stretch::Part(range, part) => part_contains(crate::slice(raw, range), part, needle),
+    })
+}
+
+/// Whether a field of this name has the text in its decoded value; for the empty text, whether there is such a field.
+pub fn header_contains(block: &[u8], name: &str, needle: &Needle) -> bool {
+    header::fields(block).any(|field| field.is(name) && needle.is_in(&word::decode(&field.unfolded(block))))
+}
+
+fn part_contains(body: &[u8], part: &Part, needle: &Needle) -> bool {
+    let Some(mut decoder) = PartText::new(part) else { return false };
+    let mut search = needle.search();
+    let mut text = String::new();
+    for piece in body.chunks(64 * 1024) {
+        text.clear();
+        decoder.push(piece, &mut text);
+        if search.push(&text) {
+            return true;
+        }
+    }
+    text.clear();
+    decoder.finish(&mut text);
+    search.push(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGE: &[u8] = b"Subject: =?utf-8?q?Caf=C3=A9?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\nContent-Type: text/html; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+        <p>Do you <b>l=\r\nike</b> CR=C8ME?</p>\r\n\
+        --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\npickles\r\n\
+        --b\r\nContent-Type: image/png\r\n\r\nketchup\r\n--b--\r\n";
+
+    #[test]
+    fn texts_are_found_where_they_are() {
+        let description = crate::describe(MESSAGE);
+        let found = |text: &str, scope| contains(MESSAGE, &description, &Needle::new(text), scope);
+        assert!(found("CAFÉ", Scope::Header) && found("café", Scope::Text) && !found("café", Scope::Body));
+        assert!(found("like crème", Scope::Body) && !found("like crème", Scope::Header));
+        assert!(found("Inner", Scope::Body) && found("PICKLES", Scope::Text));
+        assert!(!found("ketchup", Scope::Text));
+        assert!(found("", Scope::Body));
+        assert!(header_contains(MESSAGE, "subject", &Needle::new("afé")));
+        assert!(!header_contains(MESSAGE, "x-none", &Needle::new("")));
+    }
+
+    #[test]
+    fn a_needle_may_be_cut_anywhere() {
+        let needle = Needle::new("Σίσυφος!");
+        let mut search = needle.search();
+        let mut found = false;
+        for c in "xx ΣΊΣΥΦΟΣ! yy".chars() {
+            found = search.push(c.encode_utf8(&mut [0; 4]));
+        }
+        assert!(found);
+        assert!(!needle.search().push("ΣΊΣΥΦΟ"));
+    }
+}
