@@ -140,6 +140,9 @@ impl DirectoryEngine for MemoryDirectory {
         if old.is_some_and(|old| old.address != new.address) {
             return Err(Error::Invalid("an alias keeps its address".into()));
         }
+        if new.targets.is_empty() {
+            return Err(Error::Invalid("an alias has at least one target".into()));
+        }
         let mut tables = self.0.lock();
         if tables.aliases.get(&new.address) != old || tables.accounts.contains_key(&new.address) {
             return Ok(Written::No);
@@ -191,5 +194,9 @@ fn written(done: bool) -> Written {
 
 #[cfg(test)]
 mod tests {
-    crate::directory_suite!(async || super::MemoryDirectory::new());
+    async fn open_fresh() -> (super::MemoryDirectory, ()) {
+        (super::MemoryDirectory::new(), ())
+    }
+
+    crate::directory_suite!(open_fresh);
 }

@@ -1,5 +1,6 @@
 //! Domains, accounts, aliases and credentials: rows and the engine trait over them.
 
+mod embedded;
 mod memory;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -9,6 +10,7 @@ use postrider_types::{AccountId, Domain};
 
 use crate::Result;
 
+pub use embedded::EmbeddedDirectory;
 pub use memory::MemoryDirectory;
 
 /// Rows read at once by the default of [`DirectoryEngine::aliases_to`].
@@ -135,7 +137,8 @@ pub trait DirectoryEngine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<AliasRow>>;
     /// Puts an alias if the stored row is still `old` (`None`: there is none, nor an account of that address). The
-    /// address stays as it is: a `new` with another is [`Invalid`](crate::Error::Invalid).
+    /// address stays as it is and there is at least one target: a `new` that differs is
+    /// [`Invalid`](crate::Error::Invalid).
     async fn put_alias(&self, old: Option<&AliasRow>, new: AliasRow) -> Result<Written>;
     /// Removes an alias.
     async fn remove_alias(&self, address: &str) -> Result<Written>;

@@ -1,7 +1,7 @@
 //! What every directory engine must do: one case per behaviour the trait promises.
 //!
-//! An engine's tests stamp all cases out with [`directory_suite!`](crate::directory_suite), given an async closure that
-//! opens a fresh, empty engine.
+//! An engine's tests stamp all cases out with [`directory_suite!`](crate::directory_suite), given an async function that
+//! opens a fresh, empty engine and returns it with whatever must live as long (a folder, say).
 
 // A case fails by panicking: that is its purpose.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -11,7 +11,8 @@ use postrider_types::{AccountId, Domain};
 use super::{AccountRow, AliasRow, AppPasswordRow, Credential, DirectoryEngine, DomainRow, Written};
 use crate::Error;
 
-/// Makes one test of every case; `$open` is an async closure that returns a fresh engine.
+/// Makes one test of every case; `$open` is an async function that returns a fresh engine
+/// and its keeper.
 #[macro_export]
 macro_rules! directory_suite {
     ($open:expr) => {
@@ -34,8 +35,8 @@ macro_rules! directory_suite {
         $(
             #[tokio::test]
             async fn $case() {
-                let open = $open;
-                $crate::directory::suite::$case(&open().await).await;
+                let (engine, _keeper) = $open().await;
+                $crate::directory::suite::$case(&engine).await;
             }
         )*
     };
@@ -364,6 +365,11 @@ pub async fn aliases_change_only_from_what_they_were(engine: Engine<'_>) {
         engine.alias("info@a.example").await.unwrap(),
         Some(second.clone())
     );
+    let empty = alias("info@a.example", &[]);
+    assert!(matches!(
+        engine.put_alias(Some(&second), empty).await,
+        Err(Error::Invalid(_))
+    ));
     let moved = alias("other@a.example", &["b@c.example"]);
     assert!(matches!(
         engine.put_alias(Some(&second), moved).await,
