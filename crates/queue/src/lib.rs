@@ -8,6 +8,7 @@
 //!
 //! This crate does not know SMTP, DNS, what a notification looks like, or where content is stored.
 
+mod embedded;
 pub mod engine;
 mod error;
 pub mod machine;
@@ -15,9 +16,14 @@ pub mod memory;
 pub mod notice;
 mod queue;
 mod retry;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+#[cfg(test)]
+mod tests;
 mod timer;
 pub mod unit;
 
+pub use embedded::Embedded;
 pub use error::{Error, Result};
 pub use machine::{Outcome, Report, Verb, Verdict};
 pub use memory::Memory;

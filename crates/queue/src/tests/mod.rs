@@ -1,0 +1,4 @@
+//! Tests of the engines and of the state machine over them.
+
+mod embedded;
+mod memory;
