@@ -1,7 +1,19 @@
 //! The journal: one line for every step of every message, the record that `postrider trace` reads.
+//!
+//! [`FileJournal`] writes `DATA/journal/YYYY-MM-DD.jsonl` (days in UTC), [`read`](fn@read) reads them back.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+mod file;
+mod read;
+
+pub use file::FileJournal;
+pub use read::{Filter, Steps, read};
 
 /// One step of a message.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Step {
     /// Milliseconds since the Unix epoch; filled in when 0.
     pub time: u64,
@@ -34,4 +46,35 @@ pub struct Step {
 pub trait Journal: Send + Sync + 'static {
     /// Records a step.
     fn record(&self, step: Step);
+}
+
+impl<J: Journal + ?Sized> Journal for Arc<J> {
+    fn record(&self, step: Step) {
+        (**self).record(step);
+    }
+}
+
+/// Keeps nothing.
+#[derive(Debug, Default)]
+pub struct NoJournal;
+
+impl Journal for NoJournal {
+    fn record(&self, _: Step) {}
+}
+
+/// Keeps everything in memory: for tests.
+#[derive(Debug, Default)]
+pub struct MemoryJournal(Mutex<Vec<Step>>);
+
+impl MemoryJournal {
+    /// What was recorded so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.0.lock().clone()
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn record(&self, step: Step) {
+        self.0.lock().push(step);
+    }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, UpDownCounter};
 use postrider_wire::Session;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -134,6 +136,50 @@ struct Listener<G> {
     settings: Settings,
     options: Arc<Options>,
     drain: CancellationToken,
+    metrics: Metrics,
+}
+
+struct Metrics {
+    accepted: Counter<u64>,
+    refused: Counter<u64>,
+    open: UpDownCounter<i64>,
+    listener: [KeyValue; 1],
+}
+
+impl Metrics {
+    fn new(listener: &'static str) -> Self {
+        let meter = opentelemetry::global::meter("postrider");
+        let counter = |name, what| meter.u64_counter(name).with_description(what).build();
+        Self {
+            accepted: counter("postrider_connections_accepted", "Connections that were let in"),
+            refused: counter(
+                "postrider_connections_refused",
+                "Connections turned away by a limit",
+            ),
+            open: meter
+                .i64_up_down_counter("postrider_connections_open")
+                .with_description("Connections that are open now")
+                .build(),
+            listener: [KeyValue::new("listener", listener)],
+        }
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct Open<'a>(&'a Metrics);
+
+impl<'a> Open<'a> {
+    fn count(metrics: &'a Metrics) -> Self {
+        metrics.accepted.add(1, &metrics.listener);
+        metrics.open.add(1, &metrics.listener);
+        Self(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.add(-1, &self.0.listener);
+    }
 }
 
 impl<G: Gateway> Listener<G> {
@@ -250,6 +296,7 @@ impl<G: Gateway> Listener<G> {
 
     /// One line without waiting: a refused connection must not cost more than that. Inside TLS there is nothing to say.
     fn turn_away(&self, tcp: &TcpStream, why: Refusal) {
+        self.metrics.refused.add(1, &self.metrics.listener);
         tracing::debug!(listener = self.settings.name, ?why, "connection refused");
         if !self.settings.implicit_tls {
             let _ = tcp.try_write(&self.gateway.refuse(why));

@@ -1,0 +1,145 @@
+//! Logs, traces and metrics.
+//!
+//! Metrics are OpenTelemetry instruments of the global meter, shown in Prometheus' text form on the `ops` listener and pushed
+//! to a collector when one is configured. Traces go to the collector only; see [`crate::trace`] for what is sampled.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{KeyValue, global};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use prometheus::{Encoder, Registry, TextEncoder};
+use tracing::Subscriber;
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::{LogFormat, Telemetry as Config};
+use crate::trace::set_sample_ratio;
+
+mod process;
+
+/// How often metrics are pushed.
+const PUSH_EVERY: Duration = Duration::from_secs(30);
+
+/// How long the last spans and metrics may take to leave when the process ends.
+const LAST_PUSH: Duration = Duration::from_secs(5);
+
+/// The process's telemetry; there is one.
+pub struct Telemetry {
+    registry: Registry,
+    meters: SdkMeterProvider,
+    tracers: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Begins logging to standard error, counting, and (with a collector) pushing. Needs a tokio runtime when a collector is
+    /// configured.
+    ///
+    /// # Errors
+    /// A level or endpoint that makes no sense, or when telemetry has begun already.
+    pub fn start(config: &Config, hostname: &str) -> Result<Self> {
+        let resource = Resource::builder()
+            .with_service_name("postrider")
+            .with_attribute(KeyValue::new("host.name", hostname.to_owned()))
+            .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let registry = Registry::new();
+        let prometheus = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_target_info()
+            .build()
+            .context("cannot make the Prometheus exporter")?;
+        let mut meters = SdkMeterProvider::builder()
+            .with_resource(resource.clone())
+            .with_reader(prometheus);
+        let mut tracers = None;
+        if !config.otlp_endpoint.is_empty() {
+            let metrics = MetricExporter::builder()
+                .with_tonic()
+                .with_endpoint(&config.otlp_endpoint)
+                .build();
+            let metrics = metrics.context("telemetry.otlp_endpoint")?;
+            meters = meters.with_reader(PeriodicReader::builder(metrics).with_interval(PUSH_EVERY).build());
+            let spans = SpanExporter::builder()
+                .with_tonic()
+                .with_endpoint(&config.otlp_endpoint)
+                .build();
+            let spans = spans.context("telemetry.otlp_endpoint")?;
+            // Spans exist only for sampled messages, so every one that exists is exported.
+            let provider = SdkTracerProvider::builder()
+                .with_resource(resource)
+                .with_sampler(Sampler::AlwaysOn)
+                .with_batch_exporter(spans);
+            tracers = Some(provider.build());
+            set_sample_ratio(config.sample_ratio);
+        }
+        let telemetry = Self {
+            registry,
+            meters: meters.build(),
+            tracers,
+        };
+        global::set_meter_provider(telemetry.meters.clone());
+        process::observe();
+        telemetry.subscribe(config)?;
+        Ok(telemetry)
+    }
+
+    fn subscribe(&self, config: &Config) -> Result<()> {
+        let filter = EnvFilter::try_new(&config.level).context("telemetry.level")?;
+        let spans = self.tracers.as_ref().map(|tracers| {
+            let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));
+            tracing_opentelemetry::layer()
+                .with_tracer(tracers.tracer("postrider"))
+                .with_filter(ours)
+        });
+        tracing_subscriber::registry()
+            .with(log_layer(config.log).with_filter(filter))
+            .with(spans)
+            .try_init()
+            .context("logging has begun already")
+    }
+
+    /// All metrics in Prometheus' text form.
+    pub fn metrics(&self) -> String {
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8(text).unwrap_or_default(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+
+    /// Pushes what is left, within a few seconds.
+    pub fn shutdown(&self) {
+        if let Some(tracers) = &self.tracers {
+            let _ = tracers.shutdown_with_timeout(LAST_PUSH);
+        }
+        let _ = self.meters.shutdown_with_timeout(LAST_PUSH);
+    }
+}
+
+fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    use std::io::IsTerminal;
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// Log lines for a command that is no server: warnings, as text. Does nothing when logging has begun already.
+pub fn log_for_command() {
+    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let _ = tracing_subscriber::registry()
+        .with(log_layer(LogFormat::Text).with_filter(filter))
+        .try_init();
+}
