@@ -185,11 +185,13 @@ impl Drop for Open<'_> {
 impl<G: Gateway> Listener<G> {
     fn new(gateway: Arc<G>, settings: Settings, drain: CancellationToken) -> Self {
         let options = Arc::new(settings.options.clone());
+        let metrics = Metrics::new(settings.name);
         Self {
             gateway,
             settings,
             options,
             drain,
+            metrics,
         }
     }
 
