@@ -231,6 +231,7 @@ impl<G: Gateway> Listener<G> {
         let Some((mut connection, peer, _admitted)) = self.prepare(tcp, peer).await else {
             return;
         };
+        let _open = Open::count(&self.metrics);
         let (mut session, mut handler) = self.gateway.open(&peer);
         if peer.tls {
             session.tls_started();
