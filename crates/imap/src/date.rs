@@ -7,8 +7,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 const DAY_SECONDS: i64 = 86_400;
 
 /// Days since 1970-01-01 of a date; `None` when there is no such day.
@@ -24,7 +25,24 @@ pub(crate) fn parse_date(text: &[u8]) -> Option<i32> {
 /// Milliseconds since the Unix epoch of a `date-time` without its quotes; times before the epoch become 0.
 pub(crate) fn parse_date_time(text: &[u8]) -> Option<u64> {
     let (date, rest) = text.split_at_checked(11)?;
-    let [b' ', h1, h2, b':', m1, m2, b':', s1, s2, b' ', sign, z1, z2, z3, z4] = *rest else {
+    let [
+        b' ',
+        h1,
+        h2,
+        b':',
+        m1,
+        m2,
+        b':',
+        s1,
+        s2,
+        b' ',
+        sign,
+        z1,
+        z2,
+        z3,
+        z4,
+    ] = *rest
+    else {
         return None;
     };
     // date-day-fixed: a space stands for a leading zero.
@@ -65,7 +83,11 @@ pub(crate) fn put_date_time(out: &mut BytesMut, millis: u64) {
         put_two(out, day);
     }
     put_month_year(out, month, year);
-    for (before, value) in [(b' ', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
+    for (before, value) in [
+        (b' ', second / 3600),
+        (b':', second / 60 % 60),
+        (b':', second % 60),
+    ] {
         out.put_u8(before);
         put_two(out, value);
     }
@@ -85,7 +107,9 @@ fn put_two(out: &mut BytesMut, value: u32) {
 }
 
 fn digits(text: &[u8]) -> Option<u32> {
-    text.iter().try_fold(0u32, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0')))
+    text.iter().try_fold(0u32, |sum, byte| {
+        byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'))
+    })
 }
 
 fn month_number(text: &[u8]) -> Option<u32> {
@@ -142,7 +166,10 @@ mod tests {
     #[test]
     fn known_moments() {
         assert_eq!(date_time(0), "\" 1-Jan-1970 00:00:00 +0000\"");
-        assert_eq!(parse_date_time(b"17-Jul-1996 02:44:25 -0700"), Some(837_596_665_000));
+        assert_eq!(
+            parse_date_time(b"17-Jul-1996 02:44:25 -0700"),
+            Some(837_596_665_000)
+        );
         assert_eq!(parse_date(b"1-Jan-1970"), Some(0));
         assert_eq!(parse_date(b"29-feb-2000"), Some(11_016));
         assert_eq!(parse_date(b"31-Dec-1969"), Some(-1));
@@ -151,10 +178,25 @@ mod tests {
 
     #[test]
     fn days_that_are_not() {
-        for bad in ["30-Feb-2000", "29-Feb-1900", "0-Jan-2000", "32-Jan-2000", "1-Foo-2000", "1-Jan-20", "1-Jan", "-1-Jan-2000", ""] {
+        for bad in [
+            "30-Feb-2000",
+            "29-Feb-1900",
+            "0-Jan-2000",
+            "32-Jan-2000",
+            "1-Foo-2000",
+            "1-Jan-20",
+            "1-Jan",
+            "-1-Jan-2000",
+            "",
+        ] {
             assert_eq!(parse_date(bad.as_bytes()), None, "{bad}");
         }
-        for bad in ["17-Jul-1996 24:00:00 +0000", "17-Jul-1996 02:44:25 0000", "7-Jul-1996 02:44:25 +0000", "17-Jul-1996 02:44:25 +000"] {
+        for bad in [
+            "17-Jul-1996 24:00:00 +0000",
+            "17-Jul-1996 02:44:25 0000",
+            "7-Jul-1996 02:44:25 +0000",
+            "17-Jul-1996 02:44:25 +000",
+        ] {
             assert_eq!(parse_date_time(bad.as_bytes()), None, "{bad}");
         }
     }

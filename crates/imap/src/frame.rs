@@ -66,7 +66,12 @@ impl Framer {
             return Frame::TooLong;
         }
         match announced(line) {
-            Some((size, synchronising, literal8)) => Frame::Literal(Literal { at: end, size, synchronising, literal8 }),
+            Some((size, synchronising, literal8)) => Frame::Literal(Literal {
+                at: end,
+                size,
+                synchronising,
+                literal8,
+            }),
             None => Frame::Command(end - 2),
         }
     }
@@ -102,7 +107,9 @@ pub(crate) fn announced(line: &[u8]) -> Option<(u64, bool, bool)> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let size = digits.iter().fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0')));
+    let size = digits.iter().fold(0u64, |sum, digit| {
+        sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
     Some((size, synchronising, before.ends_with(b"~")))
 }
 
@@ -114,11 +121,31 @@ mod tests {
     fn lines_and_literals() {
         let mut framer = Framer::default();
         let input = b"a LOGIN {3}\r\nbob {6+}\r\nhu\ngry\r\nb NOOP\r\n";
-        let Frame::Literal(first) = framer.look(input, 100) else { panic!() };
-        assert_eq!(first, Literal { at: 13, size: 3, synchronising: true, literal8: false });
+        let Frame::Literal(first) = framer.look(input, 100) else {
+            panic!()
+        };
+        assert_eq!(
+            first,
+            Literal {
+                at: 13,
+                size: 3,
+                synchronising: true,
+                literal8: false
+            }
+        );
         framer.include(first);
-        let Frame::Literal(second) = framer.look(input, 100) else { panic!() };
-        assert_eq!(second, Literal { at: 23, size: 6, synchronising: false, literal8: false });
+        let Frame::Literal(second) = framer.look(input, 100) else {
+            panic!()
+        };
+        assert_eq!(
+            second,
+            Literal {
+                at: 23,
+                size: 6,
+                synchronising: false,
+                literal8: false
+            }
+        );
         framer.include(second);
         assert_eq!(framer.literals(), 9);
         assert_eq!(framer.look(input, 100), Frame::Command(29));
@@ -131,7 +158,9 @@ mod tests {
         for end in 0..10 {
             assert_eq!(framer.look(&input[..end], 100), Frame::Incomplete);
         }
-        let Frame::Literal(literal) = framer.look(&input[..10], 100) else { panic!() };
+        let Frame::Literal(literal) = framer.look(&input[..10], 100) else {
+            panic!()
+        };
         assert!(literal.literal8);
         framer.include(literal);
         for end in 10..14 {
@@ -150,8 +179,20 @@ mod tests {
 
     #[test]
     fn what_announces_a_literal() {
-        assert_eq!(announced(b"a {99999999999999999999999}"), Some((u64::MAX, true, false)));
-        for not in [&b"a {}"[..], b"a {+}", b"a {1", b"a 1}", b"a {-1}", b"a {1 }", b"{1++}", b""] {
+        assert_eq!(
+            announced(b"a {99999999999999999999999}"),
+            Some((u64::MAX, true, false))
+        );
+        for not in [
+            &b"a {}"[..],
+            b"a {+}",
+            b"a {1",
+            b"a 1}",
+            b"a {-1}",
+            b"a {1 }",
+            b"{1++}",
+            b"",
+        ] {
             assert_eq!(announced(not), None, "{not:?}");
         }
     }

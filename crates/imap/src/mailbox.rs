@@ -35,7 +35,8 @@ pub fn canonical(name: String) -> String {
 
 /// Whether modified UTF-7 writes the name as it is.
 pub fn is_own_utf7(name: &str) -> bool {
-    name.bytes().all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'&')
+    name.bytes()
+        .all(|byte| matches!(byte, 0x20..=0x7e) && byte != b'&')
 }
 
 /// To modified UTF-7.
@@ -48,7 +49,11 @@ pub fn encode_utf7(name: &str) -> Cow<'_, str> {
     for c in name.chars() {
         if !matches!(c, ' '..='~') {
             let mut units = [0; 2];
-            shifted.extend(c.encode_utf16(&mut units).iter().flat_map(|unit| unit.to_be_bytes()));
+            shifted.extend(
+                c.encode_utf16(&mut units)
+                    .iter()
+                    .flat_map(|unit| unit.to_be_bytes()),
+            );
             continue;
         }
         unshift(&mut text, &mut shifted);
@@ -90,7 +95,9 @@ pub fn decode_utf7(text: &str) -> Option<Cow<'_, str>> {
         if octets.len() % 2 != 0 {
             return None;
         }
-        let units = octets.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+        let units = octets
+            .chunks_exact(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
         for c in char::decode_utf16(units) {
             name.push(c.ok().filter(|c| !matches!(c, ' '..='~'))?);
         }
@@ -152,7 +159,17 @@ mod tests {
 
     #[test]
     fn malformed_utf7_is_refused() {
-        for wire in ["&", "&Jjo", "&AGE-", "&Jjo-&Jjo-", "&2AA-", "&J-", "&Jjoo-", "&Jj/-", "&JjoA-"] {
+        for wire in [
+            "&",
+            "&Jjo",
+            "&AGE-",
+            "&Jjo-&Jjo-",
+            "&2AA-",
+            "&J-",
+            "&Jjoo-",
+            "&Jj/-",
+            "&JjoA-",
+        ] {
             assert_eq!(decode_utf7(wire), None, "{wire}");
         }
         // A literal ampersand between two shifts is fine.

@@ -68,7 +68,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn expect(&mut self, byte: u8, what: &'static str) -> Result<()> {
-        if self.eat(byte) { Ok(()) } else { Err(ParseError::Expected(what)) }
+        if self.eat(byte) {
+            Ok(())
+        } else {
+            Err(ParseError::Expected(what))
+        }
     }
 
     /// One space.
@@ -78,7 +82,11 @@ impl<'a> Cursor<'a> {
 
     /// Nothing more.
     pub fn end(&self) -> Result<()> {
-        if self.rest.is_empty() { Ok(()) } else { Err(ParseError::Expected("the end of the command")) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(ParseError::Expected("the end of the command"))
+        }
     }
 
     /// Steps over the word, in any case, if it is next and a delimiter follows.
@@ -86,7 +94,9 @@ impl<'a> Cursor<'a> {
         let Some((head, rest)) = self.rest.split_at_checked(word.len()) else {
             return false;
         };
-        let ends = rest.first().is_none_or(|byte| !is_atom_char(*byte) || matches!(byte, b'[' | b'<'));
+        let ends = rest
+            .first()
+            .is_none_or(|byte| !is_atom_char(*byte) || matches!(byte, b'[' | b'<'));
         if ends && head.eq_ignore_ascii_case(word.as_bytes()) {
             self.rest = rest;
             return true;
@@ -95,7 +105,11 @@ impl<'a> Cursor<'a> {
     }
 
     pub fn take_while(&mut self, accept: impl Fn(u8) -> bool) -> &'a [u8] {
-        let end = self.rest.iter().position(|byte| !accept(*byte)).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| !accept(*byte))
+            .unwrap_or(self.rest.len());
         let (taken, rest) = self.rest.split_at(end);
         self.rest = rest;
         taken
@@ -110,9 +124,13 @@ impl<'a> Cursor<'a> {
     pub fn number64(&mut self, what: &'static str) -> Result<u64> {
         let digits = self.take_while(|byte| byte.is_ascii_digit());
         let value = digits.iter().try_fold(0u64, |sum, digit| {
-            sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|value| *value <= i64::MAX as u64)
+            sum.checked_mul(10)?
+                .checked_add(u64::from(digit - b'0'))
+                .filter(|value| *value <= i64::MAX as u64)
         });
-        value.filter(|_| !digits.is_empty()).ok_or(ParseError::Expected(what))
+        value
+            .filter(|_| !digits.is_empty())
+            .ok_or(ParseError::Expected(what))
     }
 
     /// `number`, 32 bits.
@@ -122,7 +140,10 @@ impl<'a> Cursor<'a> {
 
     /// `nz-number`
     pub fn nz_number(&mut self, what: &'static str) -> Result<u32> {
-        self.number(what)?.checked_sub(1).map(|less| less + 1).ok_or(ParseError::Expected(what))
+        self.number(what)?
+            .checked_sub(1)
+            .map(|less| less + 1)
+            .ok_or(ParseError::Expected(what))
     }
 
     /// `string`: quoted, literal or literal8.
@@ -152,7 +173,11 @@ impl<'a> Cursor<'a> {
 
     /// `nstring` that is UTF-8.
     pub fn nstring(&mut self, what: &'static str) -> Result<Option<String>> {
-        if self.word("NIL") { Ok(None) } else { utf8(self.string(what)?).map(Some) }
+        if self.word("NIL") {
+            Ok(None)
+        } else {
+            utf8(self.string(what)?).map(Some)
+        }
     }
 
     /// `mailbox`, decoded and canonical.
@@ -166,8 +191,8 @@ impl<'a> Cursor<'a> {
         let name = match self.peek() {
             Some(b'"' | b'{') => self.string("a mailbox pattern")?,
             _ => {
-                let pattern =
-                    self.take_while(|byte| crate::response::is_astring_char(byte) || matches!(byte, b'%' | b'*'));
+                let pattern = self
+                    .take_while(|byte| crate::response::is_astring_char(byte) || matches!(byte, b'%' | b'*'));
                 if pattern.is_empty() {
                     return Err(ParseError::Expected("a mailbox pattern"));
                 }
@@ -196,9 +221,19 @@ impl<'a> Cursor<'a> {
         Ok(mailbox::canonical(name))
     }
 
+    /// Whether what is left is nothing but a literal's announcement.
+    pub fn is_announcement(&self) -> bool {
+        let opening = self.rest.strip_prefix(b"~").unwrap_or(self.rest);
+        let line = opening.strip_suffix(b"\r\n").unwrap_or_default();
+        memchr::memrchr(b'{', line) == Some(0) && crate::frame::announced(line).is_some()
+    }
+
     /// `"(" [item *(SP item)] ")"`, at most `max` items.
     pub fn list<T>(
-        &mut self, what: &'static str, max: usize, mut item: impl FnMut(&mut Self) -> Result<T>,
+        &mut self,
+        what: &'static str,
+        max: usize,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
         self.expect(b'(', "an opening parenthesis")?;
         let mut items = Vec::new();
@@ -313,14 +348,27 @@ mod tests {
         assert_eq!(string(b"{3}\r\na\nb").unwrap(), &b"a\nb"[..]);
         assert_eq!(string(b"{3+}\r\nabc").unwrap(), &b"abc"[..]);
         assert_eq!(string(b"~{2}\r\n\0b").unwrap(), &b"\0b"[..]);
-        for bad in [&b"\"a"[..], b"\"a\\", b"\"a\\b\"", b"{3}\r\nab", b"{1}\r\n\0", b"{3}abc", b"a", b"", b"{x{1}\r\na"] {
+        for bad in [
+            &b"\"a"[..],
+            b"\"a\\",
+            b"\"a\\b\"",
+            b"{3}\r\nab",
+            b"{1}\r\n\0",
+            b"{3}abc",
+            b"a",
+            b"",
+            b"{x{1}\r\na",
+        ] {
             assert!(string(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn numbers_have_limits() {
-        assert_eq!(Cursor::new(b"9223372036854775807", false).number64("n"), Ok(i64::MAX as u64));
+        assert_eq!(
+            Cursor::new(b"9223372036854775807", false).number64("n"),
+            Ok(i64::MAX as u64)
+        );
         assert!(Cursor::new(b"9223372036854775808", false).number64("n").is_err());
         assert!(Cursor::new(b"4294967296", false).number("n").is_err());
         assert!(Cursor::new(b"0", false).nz_number("n").is_err());

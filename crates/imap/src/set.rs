@@ -57,7 +57,9 @@ impl SeqNumber {
             return Ok(SeqNumber::Star);
         }
         let number = cursor.number("a sequence set")?;
-        NonZeroU32::new(number).map(SeqNumber::Number).ok_or(ParseError::Expected("a sequence set without 0"))
+        NonZeroU32::new(number)
+            .map(SeqNumber::Number)
+            .ok_or(ParseError::Expected("a sequence set without 0"))
     }
 
     fn put(self, out: &mut BytesMut) {
@@ -75,7 +77,9 @@ impl SequenceSet {
     /// From ranges; `None` when there is none, or more than [`Self::MAX_RANGES`].
     pub fn new(ranges: impl IntoIterator<Item = SeqRange>) -> Option<Self> {
         let ranges: SmallVec<[SeqRange; 2]> = ranges.into_iter().take(Self::MAX_RANGES + 1).collect();
-        (1..=Self::MAX_RANGES).contains(&ranges.len()).then_some(Self { ranges })
+        (1..=Self::MAX_RANGES)
+            .contains(&ranges.len())
+            .then_some(Self { ranges })
     }
 
     /// From ascending numbers, which become the fewest ranges; zeros are left out.
@@ -88,7 +92,10 @@ impl SequenceSet {
             }
         }
         let end = |number| NonZeroU32::new(number).map_or(SeqNumber::Star, SeqNumber::Number);
-        Self::new(ranges.into_iter().map(|(first, last)| SeqRange { first: end(first), last: end(last) }))
+        Self::new(ranges.into_iter().map(|(first, last)| SeqRange {
+            first: end(first),
+            last: end(last),
+        }))
     }
 
     /// As written.
@@ -98,7 +105,9 @@ impl SequenceSet {
 
     /// Whether `*` is in it.
     pub fn has_star(&self) -> bool {
-        self.ranges.iter().any(|range| range.first == SeqNumber::Star || range.last == SeqNumber::Star)
+        self.ranges
+            .iter()
+            .any(|range| range.first == SeqNumber::Star || range.last == SeqNumber::Star)
     }
 
     /// The ranges in order of their ends, `*` being `largest`. They may overlap and go beyond `largest`. With nothing in
@@ -117,7 +126,11 @@ impl SequenceSet {
                 return Err(ParseError::TooMany("ranges in a sequence set"));
             }
             let first = SeqNumber::parse(cursor)?;
-            let last = if cursor.eat(b':') { SeqNumber::parse(cursor)? } else { first };
+            let last = if cursor.eat(b':') {
+                SeqNumber::parse(cursor)?
+            } else {
+                first
+            };
             ranges.push(SeqRange { first, last });
             if !cursor.eat(b',') {
                 return Ok(Self { ranges });
@@ -169,8 +182,11 @@ pub(crate) mod tests {
                 1 => (1..=u32::MAX).prop_map(|n| NonZeroU32::new(n).map_or(SeqNumber::Star, SeqNumber::Number)),
             ]
         };
-        proptest::collection::vec((end(), end()).prop_map(|(first, last)| SeqRange { first, last }), 1..6)
-            .prop_map(|ranges| SequenceSet::new(ranges).expect("one to five ranges"))
+        proptest::collection::vec(
+            (end(), end()).prop_map(|(first, last)| SeqRange { first, last }),
+            1..6,
+        )
+        .prop_map(|ranges| SequenceSet::new(ranges).expect("one to five ranges"))
     }
 
     pub(crate) fn any_message_set() -> impl Strategy<Value = MessageSet> {
@@ -196,7 +212,19 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_no_set() {
-        for bad in ["", "0", "1:", ":1", "1,", "a", "1:2:3", "4294967296", "1 2", "**", "$"] {
+        for bad in [
+            "",
+            "0",
+            "1:",
+            ":1",
+            "1,",
+            "a",
+            "1:2:3",
+            "4294967296",
+            "1 2",
+            "**",
+            "$",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         let many = vec!["1"; SequenceSet::MAX_RANGES + 1].join(",");

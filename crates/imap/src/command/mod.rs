@@ -4,7 +4,7 @@
 //! it). Strings are decoded: mailbox names are UTF-8 whichever way they were written, literals and quoted strings are
 //! the same thing.
 
-mod append;
+pub(crate) mod append;
 mod auth;
 mod fetch;
 mod id;
@@ -12,14 +12,18 @@ mod list;
 mod mailbox;
 mod quota;
 mod search;
+mod search_key;
 mod select;
 mod sort;
 mod status;
 mod store;
+mod tag;
+mod verb;
+pub(crate) mod writer;
 
 pub use append::AppendMessage;
 pub use auth::{Authenticate, Login};
-pub use fetch::{Fetch, FetchItem, Partial, PartPath, Section, SectionText};
+pub use fetch::{Fetch, FetchItem, PartPath, Partial, Section, SectionText};
 pub use id::Id;
 pub use list::{List, ListReturn, ListSelect};
 pub use mailbox::{Create, Enable, Extension, Rename, SpecialUse};
@@ -29,6 +33,7 @@ pub use select::{QResync, Select};
 pub use sort::{Sort, SortField, SortKey, Thread, ThreadAlgorithm};
 pub use status::{Status, StatusItem, StatusItems};
 pub use store::{Copy, FlagList, Store, StoreOperation};
+pub use tag::Tag;
 
 use crate::set::MessageSet;
 

@@ -7,6 +7,8 @@
 
 use postrider_types::{Keyword, SystemFlag};
 
+use super::writer::Writer;
+use crate::parse::{Cursor, ParseError, Result};
 use crate::set::MessageSet;
 
 /// `SEARCH` or `UID SEARCH`
@@ -118,9 +120,84 @@ pub enum DateRelation {
     Since,
 }
 
-impl SearchKey {
-    /// Levels of parentheses, NOT and OR.
-    pub const MAX_DEPTH: usize = 32;
-    /// Conditions in one command.
-    pub const MAX_KEYS: usize = 1000;
+impl Search {
+    pub(super) fn parse(cursor: &mut Cursor<'_>, uid: bool) -> Result<Self> {
+        cursor.space()?;
+        let returns = ReturnOptions::parse(cursor)?;
+        if cursor.word("CHARSET") {
+            cursor.space()?;
+            charset(cursor)?;
+            cursor.space()?;
+        }
+        Ok(Self {
+            uid,
+            returns,
+            key: SearchKey::parse_all(cursor)?,
+        })
+    }
+
+    pub(super) fn put(&self, writer: &mut Writer<'_>) {
+        if let Some(returns) = self.returns {
+            returns.put(writer);
+        }
+        writer.text(if self.key.is_ascii() {
+            " "
+        } else {
+            " CHARSET UTF-8 "
+        });
+        self.key.put_all(writer);
+    }
+}
+
+impl ReturnOptions {
+    /// `RETURN (…)` and the space behind it, if it is there.
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Self>> {
+        if !cursor.word("RETURN") {
+            return Ok(None);
+        }
+        let mut options = Self::default();
+        cursor.space()?;
+        cursor.list("return options", 8, |cursor| {
+            for (word, option) in [
+                ("MIN", &mut options.min),
+                ("MAX", &mut options.max),
+                ("ALL", &mut options.all),
+                ("COUNT", &mut options.count),
+                ("SAVE", &mut options.save),
+            ] {
+                if cursor.word(word) {
+                    *option = true;
+                    return Ok(());
+                }
+            }
+            Err(ParseError::Expected("MIN, MAX, ALL, COUNT or SAVE"))
+        })?;
+        cursor.space()?;
+        if options == Self::default() {
+            options.all = true;
+        }
+        Ok(Some(options))
+    }
+
+    pub(super) fn put(self, writer: &mut Writer<'_>) {
+        writer.text(" RETURN ");
+        writer.words([
+            (self.min, "MIN"),
+            (self.max, "MAX"),
+            (self.all, "ALL"),
+            (self.count, "COUNT"),
+            (self.save, "SAVE"),
+        ]);
+    }
+}
+
+/// A charset's name; only two are known.
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Result<()> {
+    let name = cursor.astring("a charset")?;
+    let known = [&b"UTF-8"[..], b"US-ASCII", b"UTF8", b"ASCII"];
+    if known.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+        Ok(())
+    } else {
+        Err(ParseError::Charset)
+    }
 }

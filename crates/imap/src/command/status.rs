@@ -4,6 +4,9 @@
 //! status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"
 //! ```
 
+use super::writer::Writer;
+use crate::parse::{Cursor, ParseError, Result};
+
 /// `STATUS`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
@@ -101,12 +104,58 @@ impl StatusItems {
 
     /// The items, in the order of [`StatusItem::ALL`].
     pub fn iter(self) -> impl Iterator<Item = StatusItem> {
-        StatusItem::ALL.into_iter().filter(move |item| self.contains(*item))
+        StatusItem::ALL
+            .into_iter()
+            .filter(move |item| self.contains(*item))
     }
 }
 
 impl FromIterator<StatusItem> for StatusItems {
     fn from_iter<I: IntoIterator<Item = StatusItem>>(items: I) -> Self {
         items.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl Status {
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self> {
+        cursor.space()?;
+        let mailbox = cursor.mailbox()?;
+        cursor.space()?;
+        Ok(Self {
+            mailbox,
+            items: StatusItems::parse(cursor)?,
+        })
+    }
+
+    pub(super) fn put(&self, writer: &mut Writer<'_>) {
+        writer.text(" ");
+        writer.mailbox(&self.mailbox);
+        writer.text(" ");
+        self.items.put(writer);
+    }
+}
+
+impl StatusItems {
+    pub(super) fn parse(cursor: &mut Cursor<'_>) -> Result<Self> {
+        let items = cursor.list("status items", 32, |cursor| {
+            let name = cursor.atom("a status item")?;
+            let known = StatusItem::ALL
+                .into_iter()
+                .find(|item| item.as_str().eq_ignore_ascii_case(name));
+            known.ok_or(ParseError::Expected("a status item"))
+        })?;
+        if items.is_empty() {
+            return Err(ParseError::Expected("a status item"));
+        }
+        Ok(items.into_iter().collect())
+    }
+
+    pub(super) fn put(self, writer: &mut Writer<'_>) {
+        writer.text("(");
+        for (at, item) in self.iter().enumerate() {
+            writer.text(if at == 0 { "" } else { " " });
+            writer.text(item.as_str());
+        }
+        writer.text(")");
     }
 }

@@ -24,7 +24,9 @@ impl Tag {
     /// The tag that a line begins with, if it does.
     pub(crate) fn of(line: &[u8]) -> Option<Self> {
         let line = line.get(..line.len().min(Self::MAX + 1)).unwrap_or_default();
-        let end = line.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n'))?;
+        let end = line
+            .iter()
+            .position(|byte| matches!(byte, b' ' | b'\r' | b'\n'))?;
         Self::new(line.get(..end)?)
     }
 

@@ -121,14 +121,20 @@ impl Code<'_> {
                 space_number(out, validity.into());
                 space_numbers(out, Numbers::List(uids));
             }
-            Code::CopyUid { validity, source, destination } => {
+            Code::CopyUid {
+                validity,
+                source,
+                destination,
+            } => {
                 space_number(out, validity.into());
                 space_numbers(out, Numbers::List(source));
                 space_numbers(out, Numbers::List(destination));
             }
             Code::BadCharset => out.put_slice(b" (US-ASCII UTF-8)"),
             Code::HighestModSeq(value) => space_number(out, value),
-            Code::UidNext(value) | Code::UidValidity(value) | Code::Unseen(value) => space_number(out, value.into()),
+            Code::UidNext(value) | Code::UidValidity(value) | Code::Unseen(value) => {
+                space_number(out, value.into())
+            }
             Code::MailboxId(id) => {
                 out.put_slice(b" (");
                 out.put_slice(id.as_bytes());
@@ -138,7 +144,11 @@ impl Code<'_> {
             Code::PermanentFlags { flags, new_keywords } => {
                 out.put_slice(b" (");
                 let mut first = true;
-                for name in flags.iter().map(|flag| flag.as_str()).chain(new_keywords.then_some("\\*")) {
+                for name in flags
+                    .iter()
+                    .map(|flag| flag.as_str())
+                    .chain(new_keywords.then_some("\\*"))
+                {
                     if !std::mem::take(&mut first) {
                         out.put_u8(b' ');
                     }

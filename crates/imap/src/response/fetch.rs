@@ -99,7 +99,13 @@ impl FetchLine {
     }
 
     /// `BODY[…]<…>` with its data, or NIL where there is no such part.
-    pub fn section(&mut self, out: &mut BytesMut, section: &Section, origin: Option<u64>, data: Option<&[u8]>) {
+    pub fn section(
+        &mut self,
+        out: &mut BytesMut,
+        section: &Section,
+        origin: Option<u64>,
+        data: Option<&[u8]>,
+    ) {
         self.section_name(out, section, origin);
         self.data(out, data);
     }

@@ -120,7 +120,11 @@ fn list_line(out: &mut BytesMut, start: &[u8], attributes: &[Attribute], name: &
 
 /// `* STATUS name (…)`. [`StatusItem::MailboxId`] is not a number: give it as `mailbox_id`.
 pub fn mailbox_status(
-    out: &mut BytesMut, name: &str, items: &[(StatusItem, u64)], mailbox_id: Option<&str>, syntax: Syntax,
+    out: &mut BytesMut,
+    name: &str,
+    items: &[(StatusItem, u64)],
+    mailbox_id: Option<&str>,
+    syntax: Syntax,
 ) {
     out.put_slice(b"* STATUS ");
     mailbox(out, name, syntax);
@@ -193,7 +197,11 @@ pub fn vanished(out: &mut BytesMut, uids: Numbers<'_>, earlier: bool) {
     if uids.is_empty() {
         return;
     }
-    out.put_slice(if earlier { b"* VANISHED (EARLIER) " } else { b"* VANISHED " });
+    out.put_slice(if earlier {
+        b"* VANISHED (EARLIER) "
+    } else {
+        b"* VANISHED "
+    });
     numbers(out, uids);
     out.put_slice(b"\r\n");
 }
@@ -202,7 +210,10 @@ pub fn vanished(out: &mut BytesMut, uids: Numbers<'_>, earlier: bool) {
 pub(crate) fn flag_list(out: &mut BytesMut, flags: Flags, keywords: &[Keyword]) {
     out.put_u8(b'(');
     let mut first = true;
-    let names = flags.iter().map(|flag| flag.as_str()).chain(keywords.iter().map(Keyword::as_str));
+    let names = flags
+        .iter()
+        .map(|flag| flag.as_str())
+        .chain(keywords.iter().map(Keyword::as_str));
     for name in names {
         if !std::mem::take(&mut first) {
             out.put_u8(b' ');

@@ -16,8 +16,11 @@ mod text;
 
 pub use code::Code;
 pub use fetch::{FetchLine, Rfc822};
+pub(crate) use fetch::{put_part, put_partial, put_section};
+pub(crate) use mailbox::flag_list;
 pub use mailbox::{
-    Attribute, ListLine, Namespaces, exists, expunge, flags, list, lsub, mailbox_status, namespace, recent, vanished,
+    Attribute, ListLine, Namespaces, exists, expunge, flags, list, lsub, mailbox_status, namespace, recent,
+    vanished,
 };
 pub use quota::{Usage, quota, quota_root};
 pub use search::{ESearch, ThreadNode, esearch, search, sort, thread};

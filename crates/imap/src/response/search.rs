@@ -39,7 +39,11 @@ pub fn esearch(out: &mut BytesMut, tag: &str, answer: ESearch<'_>) {
     if answer.uid {
         out.put_slice(b" UID");
     }
-    for (name, value) in [(" MIN ", answer.min), (" MAX ", answer.max), (" COUNT ", answer.count)] {
+    for (name, value) in [
+        (" MIN ", answer.min),
+        (" MAX ", answer.max),
+        (" COUNT ", answer.count),
+    ] {
         if let Some(value) = value {
             out.put_slice(name.as_bytes());
             number(out, value.into());

@@ -47,23 +47,38 @@ pub struct Reply<'a> {
 impl<'a> Reply<'a> {
     /// `OK`
     pub const fn ok(text: &'a str) -> Self {
-        Self { kind: Kind::Ok, code: None, text }
+        Self {
+            kind: Kind::Ok,
+            code: None,
+            text,
+        }
     }
 
     /// `NO`
     pub const fn no(text: &'a str) -> Self {
-        Self { kind: Kind::No, code: None, text }
+        Self {
+            kind: Kind::No,
+            code: None,
+            text,
+        }
     }
 
     /// `BAD`
     pub const fn bad(text: &'a str) -> Self {
-        Self { kind: Kind::Bad, code: None, text }
+        Self {
+            kind: Kind::Bad,
+            code: None,
+            text,
+        }
     }
 
     /// The same, with a code.
     #[must_use]
     pub const fn with(self, code: Code<'a>) -> Self {
-        Self { code: Some(code), ..self }
+        Self {
+            code: Some(code),
+            ..self
+        }
     }
 
     /// Appends everything behind the tag and its space, CRLF included.

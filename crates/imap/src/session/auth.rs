@@ -16,7 +16,10 @@ const MAX_RESPONSE: usize = 8 << 10;
 impl Session {
     /// The answer to [`Event::Verifier`]. When there is none for a temporary reason, [`Session::complete`] with NO instead.
     pub fn verifier(&mut self, output: &mut BytesMut, verifier: Verifier) {
-        let exchange = self.current.as_mut().and_then(|current| current.exchange.as_mut());
+        let exchange = self
+            .current
+            .as_mut()
+            .and_then(|current| current.exchange.as_mut());
         if let (Phase::Answer, Some(exchange)) = (self.phase, exchange) {
             // `verifier` leads to a challenge or a failure, never to a question.
             let step = exchange.verifier(verifier);
@@ -26,7 +29,11 @@ impl Session {
 
     pub(super) fn start_tls(&mut self, tag: Tag, output: &mut BytesMut) -> Option<Step<Event>> {
         if !self.config.starttls || self.secure {
-            let why = if self.secure { "TLS is on already" } else { "TLS is not available" };
+            let why = if self.secure {
+                "TLS is on already"
+            } else {
+                "TLS is not available"
+            };
             self.bad(Some(tag), Reply::bad(why), output);
             return None;
         }
@@ -43,15 +50,25 @@ impl Session {
             return None;
         }
         let Login { user, password } = login;
-        self.begin(Current::new(tag, Effect::Authenticate), Event::Password { user, password })
+        self.begin(
+            Current::new(tag, Effect::Authenticate),
+            Event::Password { user, password },
+        )
     }
 
     pub(super) fn authenticate(
-        &mut self, tag: Tag, command: Authenticate, output: &mut BytesMut,
+        &mut self,
+        tag: Tag,
+        command: Authenticate,
+        output: &mut BytesMut,
     ) -> Option<Step<Event>> {
         let offered = command.mechanism.parse::<Mechanism>().ok();
         let Some(mechanism) = offered.filter(|mechanism| self.config.mechanisms.contains(mechanism)) else {
-            self.bad(Some(tag), Reply::no("mechanism is not supported").with(Code::Cannot), output);
+            self.bad(
+                Some(tag),
+                Reply::no("mechanism is not supported").with(Code::Cannot),
+                output,
+            );
             return None;
         };
         if mechanism.is_plaintext() && !(self.secure || self.plaintext) {
@@ -87,7 +104,10 @@ impl Session {
             self.complete(output, Reply::bad("expected a line of base64"));
             return None;
         };
-        let exchange = self.current.as_mut().and_then(|current| current.exchange.as_mut());
+        let exchange = self
+            .current
+            .as_mut()
+            .and_then(|current| current.exchange.as_mut());
         let step = exchange.map_or(Sasl::Failed, |exchange| exchange.response(&response));
         self.advance(step, output)
     }

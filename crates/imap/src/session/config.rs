@@ -41,13 +41,22 @@ pub struct Limits {
 
 impl Limits {
     /// What no limit goes beyond: it decides [`postrider_wire::Session::MAX_BUFFERED`].
-    pub const MAX: Limits =
-        Limits { line: 64 << 10, literals: 64 << 10, line_before_login: 64 << 10, literals_before_login: 64 << 10 };
+    pub const MAX: Limits = Limits {
+        line: 64 << 10,
+        literals: 64 << 10,
+        line_before_login: 64 << 10,
+        literals_before_login: 64 << 10,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { line: 64 << 10, literals: 64 << 10, line_before_login: 8 << 10, literals_before_login: 4 << 10 }
+        Self {
+            line: 64 << 10,
+            literals: 64 << 10,
+            line_before_login: 8 << 10,
+            literals_before_login: 4 << 10,
+        }
     }
 }
 

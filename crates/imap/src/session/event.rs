@@ -73,6 +73,10 @@ pub struct Enabled {
 impl Enabled {
     /// How strings are written.
     pub fn syntax(self) -> Syntax {
-        if self.utf8 || self.rev2 { Syntax::Utf8 } else { Syntax::Rev1 }
+        if self.utf8 || self.rev2 {
+            Syntax::Utf8
+        } else {
+            Syntax::Rev1
+        }
     }
 }

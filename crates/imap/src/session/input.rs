@@ -79,7 +79,11 @@ impl postrider_wire::Session for Session {
 impl Session {
     fn greet(&mut self, output: &mut BytesMut) -> Option<Step<Event>> {
         let preauthenticated = self.state == State::Authenticated;
-        output.put_slice(if preauthenticated { b"* PREAUTH [CAPABILITY " } else { b"* OK [CAPABILITY " });
+        output.put_slice(if preauthenticated {
+            b"* PREAUTH [CAPABILITY "
+        } else {
+            b"* OK [CAPABILITY "
+        });
         self.put_capabilities(output);
         output.put_slice(b"] ");
         human(output, &self.config.hostname);
@@ -89,7 +93,11 @@ impl Session {
     }
 
     fn shut_down(&mut self, output: &mut BytesMut) -> Option<Step<Event>> {
-        self.bye(output, Some(Code::Unavailable), "Server is shutting down, connect again");
+        self.bye(
+            output,
+            Some(Code::Unavailable),
+            "Server is shutting down, connect again",
+        );
         None
     }
 
@@ -113,12 +121,13 @@ impl Session {
     }
 
     /// The lines' and the literals' limit now.
-    fn limits(&self) -> (usize, usize) {
+    pub(super) fn limits(&self) -> (usize, usize) {
         let (limits, max) = (self.config.limits, Limits::MAX);
         match self.state {
-            State::NotAuthenticated => {
-                (limits.line_before_login.min(max.line), limits.literals_before_login.min(max.literals))
-            }
+            State::NotAuthenticated => (
+                limits.line_before_login.min(max.line),
+                limits.literals_before_login.min(max.literals),
+            ),
             _ => (limits.line.min(max.line), limits.literals.min(max.literals)),
         }
     }
@@ -182,7 +191,13 @@ impl Session {
     }
 
     /// Refuses a command for a literal it announces; the input begins with the literal.
-    pub(super) fn refuse_literal(&mut self, tag: Option<Tag>, literal: Literal, why: &str, output: &mut BytesMut) {
+    pub(super) fn refuse_literal(
+        &mut self,
+        tag: Option<Tag>,
+        literal: Literal,
+        why: &str,
+        output: &mut BytesMut,
+    ) {
         self.framer = Framer::default();
         self.deadline = None;
         self.phase = Phase::Command;
@@ -245,7 +260,9 @@ impl Session {
         if left > 0 {
             let gone = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
             input.advance(gone);
-            self.phase = Phase::Discard { left: left - gone as u64 };
+            self.phase = Phase::Discard {
+                left: left - gone as u64,
+            };
             self.deadline = self.deadline.filter(|_| gone == 0);
             return input.is_empty().then_some(Step::NeedInput);
         }

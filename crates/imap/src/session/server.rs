@@ -60,7 +60,9 @@ pub(super) enum Phase {
 pub(super) enum Effect {
     None,
     Authenticate,
-    Select { read_only: bool },
+    Select {
+        read_only: bool,
+    },
     Leave,
     /// IDLE was ended by something that is not DONE.
     BrokenIdle,
@@ -77,7 +79,12 @@ pub(super) struct Current {
 
 impl Current {
     pub fn new(tag: Tag, effect: Effect) -> Self {
-        Self { tag, effect, exchange: None, append: None }
+        Self {
+            tag,
+            effect,
+            exchange: None,
+            append: None,
+        }
     }
 }
 
@@ -124,7 +131,10 @@ impl Session {
 
     /// A session that will greet with PREAUTH: the user is known already.
     pub fn preauthenticated(config: Arc<Config>) -> Self {
-        Self { state: State::Authenticated, ..Self::new(config) }
+        Self {
+            state: State::Authenticated,
+            ..Self::new(config)
+        }
     }
 
     /// A session that says `* BYE` instead of a greeting and closes (too many connections). To be called before the first
@@ -194,7 +204,14 @@ impl Session {
     /// progress is not completed.
     pub fn bye(&mut self, output: &mut BytesMut, code: Option<Code<'_>>, text: &str) {
         if self.phase != Phase::Closed {
-            untagged(output, Reply { kind: Kind::Bye, code, text });
+            untagged(
+                output,
+                Reply {
+                    kind: Kind::Bye,
+                    code,
+                    text,
+                },
+            );
             self.phase = Phase::Closed;
             self.state = State::Logout;
             self.current = None;
