@@ -82,8 +82,9 @@ impl Appender {
             }
             Err(error) => {
                 tracing::error!(%error, "contents could not be written");
-                let (failed, rest) = batch.into_iter().partition(|entry| !entry.records.is_empty());
-                for entry in Vec::<Entry>::from(failed) {
+                let (failed, rest): (Vec<_>, Vec<_>) =
+                    batch.into_iter().partition(|entry| !entry.records.is_empty());
+                for entry in failed {
                     entry.work.finish(Err(error.clone()));
                 }
                 rest

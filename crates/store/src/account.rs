@@ -11,7 +11,7 @@ use postrider_types::{
     AccountId, CommitId, ContentId, DeliveryId, Flags, FolderId, Keyword, ThreadId, Uid, Version,
 };
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The head of an account: one row. An account without a head has never seen a commit; it is at version 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,6 +210,32 @@ pub struct Commit {
     pub contents: Vec<(ContentId, Bytes)>,
 }
 
+impl Commit {
+    /// Whether it keeps the rules every engine relies on: the head and the change row are one version above `expected`, and every content
+    /// it brings is described by it.
+    pub fn check(&self) -> Result<()> {
+        let next = self
+            .expected
+            .0
+            .checked_add(1)
+            .filter(|next| *next <= i64::MAX as u64)
+            .map(Version);
+        if Some(self.head.version) != next || Some(self.change.version) != next {
+            return Err(Error::Invalid(format!(
+                "a commit that expects version {} cannot make version {} with change {}",
+                self.expected, self.head.version, self.change.version
+            )));
+        }
+        let described = |id| self.rows.put_descriptions.iter().any(|row| row.content == id);
+        match self.contents.iter().find(|(id, _)| !described(*id)) {
+            Some((id, _)) => Err(Error::Invalid(format!(
+                "the commit brings content {id} without describing it"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How a commit ended, when it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -242,19 +268,36 @@ pub trait AccountEngine: Send + Sync + 'static {
 
     /// Message rows of a folder.
     async fn messages(
-        &self, account: AccountId, folder: FolderId, uids: RangeInclusive<Uid>, limit: usize,
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
     ) -> Result<Vec<MessageRow>>;
 
     /// Message rows of a folder with their descriptions (empty bytes where one is missing).
     async fn described_messages(
-        &self, account: AccountId, folder: FolderId, uids: RangeInclusive<Uid>, limit: usize,
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
     ) -> Result<Vec<(MessageRow, Bytes)>>;
 
     /// Message rows named by UID, ascending; missing ones are left out. At most 1,000 UIDs a call.
-    async fn messages_by_uid(&self, account: AccountId, folder: FolderId, uids: &[Uid]) -> Result<Vec<MessageRow>>;
+    async fn messages_by_uid(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &[Uid],
+    ) -> Result<Vec<MessageRow>>;
 
     /// Where contents are in the account: a row per copy, ordered by content. At most 1,000 contents a call.
-    async fn places(&self, account: AccountId, contents: &[ContentId]) -> Result<Vec<(ContentId, FolderId, Uid)>>;
+    async fn places(
+        &self,
+        account: AccountId,
+        contents: &[ContentId],
+    ) -> Result<Vec<(ContentId, FolderId, Uid)>>;
 
     /// The description of a content, if the account holds it.
     async fn description(&self, account: AccountId, content: ContentId) -> Result<Option<Bytes>>;

@@ -6,14 +6,24 @@
 //! * [`account`]: one account is one log of commits; the rows, and the [`AccountEngine`] trait.
 //! * [`content`]: immutable message bytes; the [`ContentEngine`] trait.
 //! * [`directory`]: domains, accounts, aliases, credentials; the [`DirectoryEngine`] trait.
-//! * `memory` and `embedded` implement all three; `suite` (feature of the same name) is what every engine must pass.
+//! * [`memory`] and [`embedded`] implement accounts and content (engines of the directory are in [`directory`]); `suite` (feature of
+//!   the same name) is what every engine must pass.
+//! * [`encode`]: the bytes of composite columns, the same in every engine.
 
 pub mod account;
+mod clock;
 pub mod content;
 pub mod directory;
+pub mod embedded;
+pub mod encode;
 mod error;
+mod keys;
+pub mod memory;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
 
 pub use account::AccountEngine;
+use clock::unix_millis;
 pub use content::ContentEngine;
 pub use directory::DirectoryEngine;
 pub use error::{Error, Result};

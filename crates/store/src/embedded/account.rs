@@ -1,0 +1,395 @@
+//! The account engine's reads, and what runs around a commit.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postrider_embedded::{Holder, Result as Job, Transaction};
+use postrider_types::{AccountId, ContentId, DeliveryId, FolderId, Uid, Version};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Embedded, commit, rows};
+use crate::Result;
+use crate::account::{
+    AccountEngine, ChangeRow, Commit, FolderRow, Head, MessageRow, Outcome, Receipt, Reference, SnapshotRow,
+};
+use crate::keys::keys;
+
+/// Rows that one job of [`AccountEngine::remove`] deletes per table: other accounts' commits wait no longer than that takes.
+const REMOVE_ROWS: usize = 1000;
+/// Accounts that one call of [`AccountEngine::expire`] looks at, and rows of each that it deletes at most.
+const EXPIRE_ACCOUNTS: usize = 256;
+const EXPIRE_ROWS: usize = 500;
+
+/// The account up to which expiry has come. It walks all accounts and begins again, so that a commit pays for no index by
+/// time; lost at a restart, which costs nothing but a walk.
+#[derive(Debug, Default)]
+pub(super) struct Expiry(Mutex<Option<AccountId>>);
+
+#[async_trait]
+impl AccountEngine for Embedded {
+    async fn head(&self, account: AccountId) -> Result<Option<Head>> {
+        Ok(self.db.read(move |db| rows::read_head(db, account)).await?)
+    }
+
+    async fn folders(&self, account: AccountId) -> Result<Option<(Head, Vec<FolderRow>)>> {
+        let read = move |db: &Connection| {
+            let snapshot = db.unchecked_transaction()?;
+            let Some(head) = rows::read_head(&snapshot, account)? else {
+                return Ok(None);
+            };
+            let mut select = snapshot.prepare_cached(
+                "SELECT folder, name, uid_validity, uid_next, role, subscribed, present, messages, unseen, deleted,
+                     size, deleted_size, keywords, created, changed
+                 FROM account_folder WHERE account = ?1 ORDER BY folder",
+            )?;
+            let folders = select
+                .query_and_then([account.get()], rows::folder)?
+                .collect::<Job<_>>()?;
+            Ok(Some((head, folders)))
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn commit(&self, mut commit: Commit) -> Result<Outcome> {
+        commit.check()?;
+        let contents = std::mem::take(&mut commit.contents);
+        Ok(self
+            .db
+            .write(contents, move |tx| commit::run(tx, &commit))
+            .await?)
+    }
+
+    async fn messages(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
+    ) -> Result<Vec<MessageRow>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT folder, uid, content, thread, size, received, saved, flags, keywords, modseq
+                 FROM account_message WHERE account = ?1 AND folder = ?2 AND uid BETWEEN ?3 AND ?4
+                 ORDER BY uid LIMIT ?5",
+            )?;
+            let range = params![account.get(), folder.0, uids.start().0, uids.end().0, limit];
+            select.query_and_then(range, rows::message)?.collect()
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn described_messages(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
+    ) -> Result<Vec<(MessageRow, Bytes)>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT folder, uid, content, thread, size, received, saved, flags, keywords, modseq,
+                     (SELECT data FROM account_description AS description
+                      WHERE description.account = ?1 AND description.content = message.content)
+                 FROM account_message AS message
+                 WHERE account = ?1 AND folder = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid LIMIT ?5",
+            )?;
+            let range = params![account.get(), folder.0, uids.start().0, uids.end().0, limit];
+            let described = |row: &rusqlite::Row<'_>| Ok((rows::message(row)?, rows::bytes(row, 10)?));
+            select.query_and_then(range, described)?.collect()
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn messages_by_uid(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &[Uid],
+    ) -> Result<Vec<MessageRow>> {
+        let uids = keys(uids)?;
+        let read = move |db: &Connection| {
+            let snapshot = db.unchecked_transaction()?;
+            let mut select = snapshot.prepare_cached(
+                "SELECT folder, uid, content, thread, size, received, saved, flags, keywords, modseq
+                 FROM account_message WHERE account = ?1 AND folder = ?2 AND uid = ?3",
+            )?;
+            let mut found = Vec::with_capacity(uids.len());
+            for uid in uids {
+                let mut rows = select.query(params![account.get(), folder.0, uid.0])?;
+                if let Some(row) = rows.next()? {
+                    found.push(rows::message(row)?);
+                }
+            }
+            Ok(found)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn places(
+        &self,
+        account: AccountId,
+        contents: &[ContentId],
+    ) -> Result<Vec<(ContentId, FolderId, Uid)>> {
+        let contents = keys(contents)?;
+        let read = move |db: &Connection| {
+            let snapshot = db.unchecked_transaction()?;
+            let mut select = snapshot.prepare_cached(
+                "SELECT folder, uid FROM account_message WHERE account = ?1 AND content = ?2 ORDER BY folder, uid",
+            )?;
+            let mut found = Vec::with_capacity(contents.len());
+            for content in contents {
+                let mut rows = select.query(params![account.get(), content.as_bytes()])?;
+                while let Some(row) = rows.next()? {
+                    found.push((content, FolderId(row.get(0)?), Uid(row.get(1)?)));
+                }
+            }
+            Ok(found)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn description(&self, account: AccountId, content: ContentId) -> Result<Option<Bytes>> {
+        let read = move |db: &Connection| {
+            let mut select = db
+                .prepare_cached("SELECT data FROM account_description WHERE account = ?1 AND content = ?2")?;
+            let found = select.query_row(params![account.get(), content.as_bytes()], |row| {
+                rows::bytes(row, 0)
+            });
+            Ok(found.optional()?)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn changes(&self, account: AccountId, after: Version, limit: usize) -> Result<Vec<ChangeRow>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT version, time, changes FROM account_change
+                 WHERE account = ?1 AND version > ?2 ORDER BY version LIMIT ?3",
+            )?;
+            select
+                .query_and_then(params![account.get(), after.0, limit], rows::change)?
+                .collect()
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn references(&self, account: AccountId, hashes: &[u64]) -> Result<Vec<Reference>> {
+        let hashes = keys(hashes)?;
+        let read = move |db: &Connection| {
+            let mut select =
+                db.prepare_cached("SELECT thread FROM account_reference WHERE account = ?1 AND hash = ?2")?;
+            let mut found = Vec::with_capacity(hashes.len());
+            for hash in hashes {
+                let row = select
+                    .query_row(params![account.get(), hash as i64], |row| row.get(0))
+                    .optional()?;
+                found.extend(row.map(|thread| Reference {
+                    hash,
+                    thread: postrider_types::ThreadId::from_bytes(thread),
+                }));
+            }
+            Ok(found)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn receipts(&self, account: AccountId, deliveries: &[DeliveryId]) -> Result<Vec<Receipt>> {
+        let deliveries = keys(deliveries)?;
+        let now = crate::unix_millis();
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT delivery, version, folder, uid, expires FROM account_receipt
+                 WHERE account = ?1 AND delivery = ?2 AND expires > ?3",
+            )?;
+            let mut found = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries {
+                let key = params![account.get(), delivery.as_bytes(), now];
+                found.extend(select.query_row(key, rows::receipt).optional()?);
+            }
+            Ok(found)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn snapshot(&self, account: AccountId, folder: FolderId) -> Result<Option<SnapshotRow>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT folder, version, data FROM account_snapshot WHERE account = ?1 AND folder = ?2",
+            )?;
+            Ok(select
+                .query_row(params![account.get(), folder.0], rows::snapshot)
+                .optional()?)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn put_snapshot(&self, account: AccountId, snapshot: SnapshotRow) -> Result<()> {
+        let write = move |tx: &mut Transaction<'_>| {
+            // Two instances may save at the same time: the later index stays.
+            tx.prepare_cached(
+                "INSERT INTO account_snapshot (account, folder, version, data) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET version = excluded.version, data = excluded.data
+                 WHERE version <= excluded.version",
+            )?
+            .execute(params![
+                account.get(),
+                snapshot.folder.0,
+                snapshot.version.0,
+                &snapshot.data[..]
+            ])?;
+            Ok(())
+        };
+        Ok(self.db.write(Vec::new(), write).await?)
+    }
+
+    async fn remove(&self, account: AccountId) -> Result<()> {
+        // The head goes last, so that a removal that was interrupted can be seen and is finished by the next one.
+        while self
+            .db
+            .write(Vec::new(), move |tx| remove_some(tx, account))
+            .await?
+        {}
+        Ok(())
+    }
+
+    async fn accounts(&self, after: Option<AccountId>, limit: usize) -> Result<Vec<AccountId>> {
+        Ok(self.db.read(move |db| read_accounts(db, after, limit)).await?)
+    }
+
+    async fn expire(&self, changes_before: u64, now: u64) -> Result<bool> {
+        let after = *self.expiry.0.lock();
+        let accounts = self
+            .db
+            .read(move |db| read_accounts(db, after, EXPIRE_ACCOUNTS))
+            .await?;
+        let last = accounts
+            .last()
+            .copied()
+            .filter(|_| accounts.len() == EXPIRE_ACCOUNTS);
+        let due = self
+            .db
+            .read(move |db| Ok(Arc::new(read_due(db, &accounts, changes_before, now)?)))
+            .await?;
+        let mut more = false;
+        if !due.is_empty() {
+            more = due.iter().any(|due| due.more);
+            self.db
+                .write(Vec::new(), move |tx| {
+                    due.iter().try_for_each(|due| expire_some(tx, due))
+                })
+                .await?;
+        }
+        if !more {
+            *self.expiry.0.lock() = last;
+        }
+        Ok(more || last.is_some())
+    }
+}
+
+/// Rows of one account that have had their time.
+struct Due {
+    account: AccountId,
+    /// Changes up to this version.
+    changes: Option<u64>,
+    receipts: Vec<DeliveryId>,
+    more: bool,
+}
+
+fn read_accounts(db: &Connection, after: Option<AccountId>, limit: usize) -> Job<Vec<AccountId>> {
+    let mut select =
+        db.prepare_cached("SELECT account FROM account WHERE account > ?1 ORDER BY account LIMIT ?2")?;
+    let after = after.map_or(-1, |account| account.get() as i64);
+    let ids = select.query_map(params![after, limit], |row| Ok(AccountId::new(row.get(0)?)))?;
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
+
+fn read_due(db: &Connection, accounts: &[AccountId], changes_before: u64, now: u64) -> Job<Vec<Due>> {
+    let mut changes = db.prepare_cached(
+        "SELECT version, time FROM account_change WHERE account = ?1 ORDER BY version LIMIT ?2",
+    )?;
+    let mut receipts = db.prepare_cached(
+        "SELECT delivery FROM account_receipt WHERE account = ?1 AND expires < ?2 LIMIT ?3",
+    )?;
+    let mut all = Vec::new();
+    for account in accounts {
+        let mut due = Due {
+            account: *account,
+            changes: None,
+            receipts: Vec::new(),
+            more: false,
+        };
+        let mut old = 0;
+        let mut rows = changes.query(params![account.get(), EXPIRE_ROWS])?;
+        // Only from the front, whatever the clock did, so that the log has no holes.
+        while let Some(row) = rows.next()?
+            && row.get::<_, u64>(1)? < changes_before
+        {
+            due.changes = Some(row.get(0)?);
+            old += 1;
+        }
+        due.receipts = receipts
+            .query_map(params![account.get(), now, EXPIRE_ROWS], |row| {
+                Ok(DeliveryId::from_bytes(row.get(0)?))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        due.more = old == EXPIRE_ROWS || due.receipts.len() == EXPIRE_ROWS;
+        if due.changes.is_some() || !due.receipts.is_empty() {
+            all.push(due);
+        }
+    }
+    Ok(all)
+}
+
+fn expire_some(tx: &Transaction<'_>, due: &Due) -> Job<()> {
+    if let Some(version) = due.changes {
+        tx.prepare_cached("DELETE FROM account_change WHERE account = ?1 AND version <= ?2")?
+            .execute(params![due.account.get(), version])?;
+    }
+    let mut delete = tx.prepare_cached("DELETE FROM account_receipt WHERE account = ?1 AND delivery = ?2")?;
+    for delivery in &due.receipts {
+        delete.execute(params![due.account.get(), delivery.as_bytes()])?;
+    }
+    Ok(())
+}
+
+/// Deletes some rows of each kind; whether there is more. The head goes when nothing else is left.
+fn remove_some(tx: &mut Transaction<'_>, account: AccountId) -> Job<bool> {
+    let contents: Vec<ContentId> = tx
+        .prepare_cached(
+            "DELETE FROM account_description WHERE account = ?1 AND content IN
+                 (SELECT content FROM account_description WHERE account = ?1 LIMIT ?2) RETURNING content",
+        )?
+        .query_map(params![account.get(), REMOVE_ROWS], |row| {
+            Ok(ContentId::from_bytes(row.get(0)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut more = contents.len() == REMOVE_ROWS;
+    for content in contents {
+        tx.release(content, Holder::Account(account))?;
+    }
+    for (table, key) in [
+        ("account_message", "folder, uid"),
+        ("account_change", "version"),
+        ("account_reference", "hash"),
+        ("account_receipt", "delivery"),
+        ("account_snapshot", "folder"),
+        ("account_folder", "folder"),
+    ] {
+        let sql = format!(
+            "DELETE FROM {table} WHERE account = ?1 AND ({key}) IN
+                 (SELECT {key} FROM {table} WHERE account = ?1 LIMIT ?2)"
+        );
+        more |= tx
+            .prepare_cached(&sql)?
+            .execute(params![account.get(), REMOVE_ROWS])?
+            == REMOVE_ROWS;
+    }
+    if !more {
+        tx.prepare_cached("DELETE FROM account WHERE account = ?1")?
+            .execute([account.get()])?;
+    }
+    Ok(more)
+}
