@@ -17,7 +17,9 @@ pub mod mailbox;
 pub mod response;
 pub mod session;
 pub mod set;
+pub mod view;
 
 pub use command::Command;
 pub use parse::ParseError;
 pub use session::{Event, Session};
+pub use view::View;

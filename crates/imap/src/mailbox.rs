@@ -219,7 +219,8 @@ mod tests {
         fn names_survive_utf7(name in "\\PC{0,20}") {
             let wire = encode_utf7(&name).into_owned();
             prop_assert!(wire.is_ascii());
-            prop_assert_eq!(decode_utf7(&wire).as_deref(), Some(name.as_str()));
+            let decoded = decode_utf7(&wire);
+            prop_assert_eq!(decoded.as_deref(), Some(name.as_str()));
         }
 
         #[test]

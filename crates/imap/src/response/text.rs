@@ -21,8 +21,8 @@ pub enum Syntax {
 /// Sequence numbers or UIDs to write as `sequence-set`: consecutive ones become a range.
 #[derive(Debug, Clone, Copy)]
 pub enum Numbers<'a> {
-    /// A set.
-    Uids(&'a UidSet),
+    /// A set, of UIDs or of sequence numbers.
+    Set(&'a UidSet),
     /// In this order.
     List(&'a [u32]),
 }
@@ -31,7 +31,7 @@ impl Numbers<'_> {
     /// Whether there are none.
     pub fn is_empty(self) -> bool {
         match self {
-            Numbers::Uids(set) => set.is_empty(),
+            Numbers::Set(set) => set.is_empty(),
             Numbers::List(list) => list.is_empty(),
         }
     }
@@ -57,7 +57,7 @@ pub(crate) fn number(out: &mut BytesMut, value: u64) {
 pub(crate) fn numbers(out: &mut BytesMut, numbers: Numbers<'_>) {
     let mut first = true;
     match numbers {
-        Numbers::Uids(set) => {
+        Numbers::Set(set) => {
             for range in set.ranges() {
                 put_range(out, &mut first, range.start().0, range.end().0);
             }
