@@ -1,0 +1,181 @@
+//! Message contents: storing, reading, and what is known of them.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use postrider_message::{Describer, Description, Facts};
+use postrider_proto::Failure;
+use postrider_types::{ContentId, ThreadId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::draft::Draft;
+use crate::failure::{invalid, not_found, storage};
+use crate::service::Service;
+
+/// The most bytes of one answer.
+pub(crate) const MAX_READ: u64 = 1 << 20;
+/// A message up to this size is collected and stored at once, a larger one is written as it comes, in bytes.
+const COLLECT: usize = 256 << 10;
+/// Bytes read at a time when a stored message is described again.
+const WINDOW: u64 = 256 << 10;
+/// The most Message-IDs by which a message finds its conversation: its own, and the nearest of its ancestors.
+const MAX_HASHES: usize = 16;
+
+/// What is known of a content.
+#[derive(Debug)]
+pub(crate) struct Described {
+    /// Bytes of the message.
+    pub size: u64,
+    /// The encoded description.
+    pub description: Bytes,
+    /// Hashes of the Message-IDs by which it finds its conversation: nearest ancestor first, its own last.
+    pub hashes: Vec<u64>,
+    /// Facts the envelope needs.
+    pub facts: Facts,
+}
+
+impl Described {
+    fn new(description: &Description) -> Self {
+        let own = Some(&description.message_id).filter(|id| !id.is_empty());
+        let ancestors = description.references.iter().rev().filter(|id| !id.is_empty());
+        let room = MAX_HASHES - usize::from(own.is_some());
+        let mut hashes: Vec<u64> = Vec::with_capacity(MAX_HASHES.min(description.references.len() + 1));
+        for hash in ancestors.take(room).chain(own).map(|id| xxh3_64(id.as_bytes())) {
+            if !hashes.contains(&hash) {
+                hashes.push(hash);
+            }
+        }
+        Self {
+            size: description.size,
+            description: description.encode().into(),
+            hashes,
+            facts: description.facts,
+        }
+    }
+
+    /// Describes a whole message.
+    pub fn of(data: &[u8]) -> Self {
+        let mut describer = Describer::new();
+        describer.push(data);
+        Self::new(&describer.finish())
+    }
+
+    /// The memory it takes, in bytes.
+    pub fn weight(&self) -> u32 {
+        u32::try_from(128 + self.description.len() + 8 * self.hashes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The conversation it belongs to: that of its nearest known relative, or a new one named after its content. Its ids
+    /// and those of its ancestors lead there from now on, so that relatives that come late find it too.
+    pub fn join_thread(&self, content: ContentId, draft: &mut Draft<'_>) -> ThreadId {
+        let known = self.hashes.iter().find_map(|hash| draft.thread(*hash));
+        let thread = known.unwrap_or_else(|| ThreadId::from_bytes(*content.as_bytes()));
+        for hash in &self.hashes {
+            if draft.thread(*hash).is_none() {
+                draft.add_reference(*hash, thread);
+            }
+        }
+        thread
+    }
+}
+
+impl Service {
+    /// Stores a message that comes in pieces (PutMessage): durable when this returns.
+    pub async fn put_message(
+        &self,
+        max_size: u64,
+        chunks: impl Stream<Item = Result<Bytes, Failure>> + Send,
+    ) -> Result<(ContentId, Arc<Described>), Failure> {
+        let limit = match max_size {
+            0 => self.config.max_message_bytes,
+            asked => asked.min(self.config.max_message_bytes),
+        };
+        let id = ContentId::generate();
+        let mut chunks = std::pin::pin!(chunks);
+        let mut describer = Describer::new();
+        let mut collected = BytesMut::new();
+        let mut writer = None;
+        let mut size: u64 = 0;
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            size = size.saturating_add(chunk.len() as u64);
+            if size > limit {
+                return Err(invalid(format!("the message has more than {limit} bytes")));
+            }
+            describer.push(&chunk);
+            match &mut writer {
+                None => {
+                    collected.extend_from_slice(&chunk);
+                    if collected.len() > COLLECT {
+                        let mut begun = self.contents.writer(id).await.map_err(storage)?;
+                        begun.write(collected.split().freeze()).await.map_err(storage)?;
+                        writer = Some(begun);
+                    }
+                }
+                Some(writer) => writer.write(chunk).await.map_err(storage)?,
+            }
+        }
+        match writer {
+            Some(writer) => {
+                writer.finish().await.map_err(storage)?;
+            }
+            None => self.contents.put(id, collected.freeze()).await.map_err(storage)?,
+        }
+        let described = Arc::new(Described::new(&describer.finish()));
+        self.descriptions.insert(id, described.clone());
+        Ok((id, described))
+    }
+
+    /// Bytes of a message from an offset, and its whole size (ReadContent). A length of 0 is the most there can be.
+    pub async fn read_content(
+        &self,
+        id: ContentId,
+        offset: u64,
+        length: u64,
+    ) -> Result<(Bytes, u64), Failure> {
+        let total = match self.descriptions.get(&id) {
+            Some(described) => described.size,
+            None => self.length(id).await?,
+        };
+        let length = if length == 0 {
+            MAX_READ
+        } else {
+            length.min(MAX_READ)
+        };
+        if offset >= total {
+            return Ok((Bytes::new(), total));
+        }
+        let data = self.contents.read(id, offset, length).await.map_err(storage)?;
+        Ok((data, total))
+    }
+
+    /// What is known of a stored content; it is read and described again if that is not remembered.
+    pub async fn described(&self, id: ContentId) -> Result<Arc<Described>, Failure> {
+        if let Some(described) = self.descriptions.get(&id) {
+            return Ok(described);
+        }
+        let total = self.length(id).await?;
+        let mut describer = Describer::new();
+        let mut offset = 0;
+        while offset < total {
+            let data = self.contents.read(id, offset, WINDOW).await.map_err(storage)?;
+            if data.is_empty() {
+                return Err(not_found("the rest of the message was not found"));
+            }
+            offset += data.len() as u64;
+            describer.push(&data);
+        }
+        let described = Arc::new(Described::new(&describer.finish()));
+        self.descriptions.insert(id, described.clone());
+        Ok(described)
+    }
+
+    async fn length(&self, id: ContentId) -> Result<u64, Failure> {
+        self.contents
+            .length(id)
+            .await
+            .map_err(storage)?
+            .ok_or_else(|| not_found("no such message content"))
+    }
+}

@@ -1,0 +1,127 @@
+//! From rows to the contract's messages.
+
+use bytes::Bytes;
+use postrider_index::UidSet;
+use postrider_message::Facts;
+use postrider_proto::Failure;
+use postrider_proto::mailstore as wire;
+use postrider_store::account::{Change, ChangeRow, FlagState, FolderRow, MessageRow};
+use postrider_types::{Keyword, Uid, Version};
+
+use crate::delivery::Delivered;
+
+pub(crate) fn folder(row: &FolderRow) -> wire::Folder {
+    if !row.exists {
+        return wire::Folder {
+            name: row.name.clone(),
+            subscribed: row.subscribed,
+            ..wire::Folder::default()
+        };
+    }
+    wire::Folder {
+        id: row.id.0,
+        name: row.name.clone(),
+        uid_validity: row.uid_validity,
+        uid_next: row.uid_next.0,
+        role: row.role.clone(),
+        subscribed: row.subscribed,
+        exists: true,
+        messages: row.messages,
+        unseen: row.unseen,
+        deleted: row.deleted,
+        size: row.size,
+        highest_modseq: row.changed.0,
+        deleted_size: row.deleted_size,
+    }
+}
+
+pub(crate) fn keywords(keywords: &[Keyword]) -> Vec<String> {
+    keywords.iter().map(Keyword::to_string).collect()
+}
+
+pub(crate) fn message(row: &MessageRow, description: Bytes) -> wire::MessageRow {
+    wire::MessageRow {
+        uid: row.uid.0,
+        content_id: Bytes::copy_from_slice(row.content.as_bytes()),
+        thread_id: Bytes::copy_from_slice(row.thread.as_bytes()),
+        size: row.size,
+        received: row.received,
+        flags: u32::from(row.flags.bits()),
+        keywords: keywords(&row.keywords),
+        modseq: row.modseq.0,
+        description,
+        saved: row.saved,
+    }
+}
+
+/// Only what flags need: UID, flags, keywords, MODSEQ.
+pub(crate) fn flags_of(row: &MessageRow) -> wire::MessageRow {
+    wire::MessageRow {
+        uid: row.uid.0,
+        flags: u32::from(row.flags.bits()),
+        keywords: keywords(&row.keywords),
+        modseq: row.modseq.0,
+        ..wire::MessageRow::default()
+    }
+}
+
+pub(crate) fn facts(facts: &Facts) -> wire::MessageFacts {
+    wire::MessageFacts {
+        has_8bit_body: facts.eight_bit_body,
+        has_utf8_header: facts.eight_bit_header,
+        received_count: facts.received,
+    }
+}
+
+pub(crate) fn delivered(result: Result<Delivered, Failure>) -> wire::DeliverResult {
+    use wire::deliver_result::Outcome;
+    let (outcome, place, detail) = match result {
+        Ok(Delivered::Now(place)) => (Outcome::Delivered, Some(place), String::new()),
+        Ok(Delivered::Earlier(place)) => (Outcome::AlreadyDelivered, Some(place), String::new()),
+        Ok(Delivered::OverQuota) => (Outcome::OverQuota, None, "the mailbox is full".into()),
+        Err(failure) => (Outcome::Temporary, None, failure.message),
+    };
+    wire::DeliverResult {
+        outcome: outcome.into(),
+        folder: place.map_or(0, |place| place.folder.0),
+        uid: place.map_or(0, |place| place.uid.0),
+        version: place.map_or(0, |place| place.version.0),
+        detail,
+    }
+}
+
+pub(crate) fn commit(row: &ChangeRow) -> wire::Commit {
+    wire::Commit {
+        version: row.version.0,
+        changes: row.changes.iter().map(|it| change(it, row.version)).collect(),
+    }
+}
+
+fn change(change: &Change, version: Version) -> wire::Change {
+    use wire::change::Kind;
+    let (kind, folder, states, uids): (_, _, &[FlagState], &[Uid]) = match change {
+        Change::Added(folder, messages) => (Kind::Added, folder, messages, &[]),
+        Change::Flags(folder, messages) => (Kind::Flags, folder, messages, &[]),
+        Change::Removed(folder, uids) => (Kind::Removed, folder, &[], uids),
+        Change::Folder(folder) => (Kind::Folder, folder, &[], &[]),
+        Change::FolderRemoved(folder) => (Kind::FolderRemoved, folder, &[], &[]),
+    };
+    let state = |state: &FlagState| wire::MessageRow {
+        uid: state.uid.0,
+        flags: u32::from(state.flags.bits()),
+        keywords: keywords(&state.keywords),
+        modseq: version.0,
+        ..wire::MessageRow::default()
+    };
+    let uids = if uids.is_empty() {
+        Bytes::new()
+    } else {
+        uids.iter().copied().collect::<UidSet>().to_bytes()
+    };
+    wire::Change {
+        kind: kind.into(),
+        folder: folder.0,
+        messages: states.iter().map(state).collect(),
+        uids,
+    }
+}

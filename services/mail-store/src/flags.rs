@@ -1,0 +1,166 @@
+//! Changing flags (IMAP STORE, RFC 9051 §6.4.6; UNCHANGEDSINCE, RFC 7162 §3.1.3).
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_index::UidSet;
+use postrider_proto::Failure;
+use postrider_store::account::MessageRow;
+use postrider_types::{AccountId, Flags, FolderId, Keyword, Uid, Version};
+
+use crate::commit::{Operation, Weight};
+use crate::draft::Draft;
+use crate::failure::invalid;
+use crate::service::Service;
+
+/// The most messages of one request that exist: its answer names each of them.
+pub(crate) const MAX_MESSAGES: u32 = 100_000;
+/// The most of them in one commit.
+pub(crate) const CHUNK: usize = 1000;
+
+/// How the given flags and keywords combine with those a message has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add,
+    Remove,
+    Replace,
+}
+
+/// What is to be changed.
+#[derive(Debug, Clone)]
+pub(crate) struct StoreFlags {
+    pub folder: FolderId,
+    pub change: Change,
+    pub flags: Flags,
+    pub keywords: Vec<Keyword>,
+    /// Messages with a higher modseq stay as they are.
+    pub unchanged_since: Option<Version>,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub version: Version,
+    /// The messages that exist and met the condition, changed or not.
+    pub messages: Vec<MessageRow>,
+    /// Those that did not meet it.
+    pub modified: UidSet,
+}
+
+impl Service {
+    /// Changes flags of messages (StoreFlags).
+    pub async fn store_flags(
+        self: &Arc<Self>,
+        account: AccountId,
+        uids: &UidSet,
+        store: StoreFlags,
+    ) -> Result<Stored, Failure> {
+        let uids = self.candidates(account, store.folder, uids).await?;
+        if uids.len() > MAX_MESSAGES {
+            return Err(invalid(format!(
+                "flags of at most {MAX_MESSAGES} messages are changed at a time"
+            )));
+        }
+        let mut stored = Stored::default();
+        for uids in chunks(&uids) {
+            let part = self
+                .run(
+                    account,
+                    StoreSome {
+                        uids,
+                        store: store.clone(),
+                    },
+                )
+                .await?;
+            stored.version = part.version;
+            stored.messages.extend(part.messages);
+            stored.modified = stored.modified.union(&part.modified);
+        }
+        if uids.is_empty() {
+            stored.version = self.view(account).await?.version();
+        }
+        Ok(stored)
+    }
+}
+
+/// The UIDs in ascending portions that fit one commit.
+pub(crate) fn chunks(uids: &UidSet) -> impl Iterator<Item = Vec<Uid>> + '_ {
+    let mut rest = uids.iter().peekable();
+    std::iter::from_fn(move || {
+        rest.peek()?;
+        Some(rest.by_ref().take(CHUNK).collect())
+    })
+}
+
+struct StoreSome {
+    uids: Vec<Uid>,
+    store: StoreFlags,
+}
+
+#[async_trait]
+impl Operation for StoreSome {
+    type Output = Stored;
+
+    fn weight(&self) -> Weight {
+        Weight {
+            rows: self.uids.len(),
+            bytes: 0,
+        }
+    }
+
+    async fn plan(&self, draft: &mut Draft<'_>) -> Result<Stored, Failure> {
+        draft.folder(self.store.folder)?;
+        let mut stored = Stored::default();
+        let mut changed = Vec::new();
+        for row in draft.messages(self.store.folder, &self.uids).await? {
+            if self.store.unchanged_since.is_some_and(|since| row.modseq > since) {
+                stored.modified.insert(row.uid);
+                continue;
+            }
+            let (flags, keywords) = self.store.of(&row);
+            if keywords.len() > Keyword::MAX_PER_MESSAGE {
+                return Err(invalid(format!(
+                    "a message bears at most {} keywords",
+                    Keyword::MAX_PER_MESSAGE
+                )));
+            }
+            if flags != row.flags || keywords != row.keywords {
+                changed.push((stored.messages.len(), flags, keywords));
+            }
+            stored.messages.push(row);
+        }
+        let any = !changed.is_empty();
+        for (place, flags, keywords) in changed {
+            if let Some(row) = stored.messages.get_mut(place) {
+                *row = draft.set_flags(row, flags, keywords)?;
+            }
+        }
+        stored.version = draft.version_of(any);
+        Ok(stored)
+    }
+}
+
+impl StoreFlags {
+    /// What a message's flags and keywords become.
+    fn of(&self, row: &MessageRow) -> (Flags, Vec<Keyword>) {
+        match self.change {
+            Change::Add => {
+                let mut keywords = row.keywords.clone();
+                for keyword in &self.keywords {
+                    if let Err(place) = keywords.binary_search(keyword) {
+                        keywords.insert(place, keyword.clone());
+                    }
+                }
+                (row.flags.union(self.flags), keywords)
+            }
+            Change::Remove => {
+                let kept = row
+                    .keywords
+                    .iter()
+                    .filter(|keyword| !self.keywords.contains(keyword));
+                (row.flags.difference(self.flags), kept.cloned().collect())
+            }
+            Change::Replace => (self.flags, self.keywords.clone()),
+        }
+    }
+}
