@@ -24,7 +24,10 @@ pub(crate) fn parse_list_up_to(text: &str, limit: usize) -> Vec<EnvelopeAddress>
             Token::Comment(text) => entry.comment = Some(text),
             Token::Special('<') => entry.angle = Some(scanner.angle()),
             Token::Special(':') if !in_group && !entry.words.iter().any(Word::is_at) => {
-                list.push(EnvelopeAddress { mailbox: Some(join(&entry.words)), ..EnvelopeAddress::default() });
+                list.push(EnvelopeAddress {
+                    mailbox: Some(join(&entry.words)),
+                    ..EnvelopeAddress::default()
+                });
                 entry = Entry::default();
                 in_group = true;
             }
@@ -66,7 +69,11 @@ impl Entry {
             None if self.angle.is_none() => (join(spec), String::new()),
             None => (concat(spec), String::new()),
         };
-        let name = if name.is_empty() { self.comment.unwrap_or_default() } else { name };
+        let name = if name.is_empty() {
+            self.comment.unwrap_or_default()
+        } else {
+            name
+        };
         Some(EnvelopeAddress {
             name: (!name.is_empty()).then_some(name),
             route,
@@ -137,21 +144,39 @@ impl Scanner<'_> {
         self.at += first.len_utf8();
         Some(match first {
             '(' => Token::Comment(self.comment()),
-            '"' => Token::Word(Word { text: self.quoted(), spaced, quoted: true }),
+            '"' => Token::Word(Word {
+                text: self.quoted(),
+                spaced,
+                quoted: true,
+            }),
             '[' => {
                 let rest = self.rest();
                 let length = rest.find(']').map_or(rest.len(), |end| end + 1);
                 let text = format!("[{}", &rest[..length]);
                 self.at += length;
-                Token::Word(Word { text, spaced, quoted: false })
+                Token::Word(Word {
+                    text,
+                    spaced,
+                    quoted: false,
+                })
             }
-            '@' => Token::Word(Word { text: "@".into(), spaced, quoted: false }),
+            '@' => Token::Word(Word {
+                text: "@".into(),
+                spaced,
+                quoted: false,
+            }),
             '<' | '>' | ',' | ':' | ';' | ')' => Token::Special(first),
             _ => {
                 let start = self.at - first.len_utf8();
                 let rest = self.rest();
-                self.at += rest.find(|c: char| c.is_ascii_whitespace() || "(\"[@<>,:;)".contains(c)).unwrap_or(rest.len());
-                Token::Word(Word { text: self.text[start..self.at].to_owned(), spaced, quoted: false })
+                self.at += rest
+                    .find(|c: char| c.is_ascii_whitespace() || "(\"[@<>,:;)".contains(c))
+                    .unwrap_or(rest.len());
+                Token::Word(Word {
+                    text: self.text[start..self.at].to_owned(),
+                    spaced,
+                    quoted: false,
+                })
             }
         })
     }
@@ -165,7 +190,11 @@ impl Scanner<'_> {
                 Token::Word(word) => words.push(word),
                 // A route has commas and a colon.
                 Token::Special(special @ (',' | ':')) => {
-                    words.push(Word { text: special.into(), spaced: false, quoted: false });
+                    words.push(Word {
+                        text: special.into(),
+                        spaced: false,
+                        quoted: false,
+                    });
                 }
                 Token::Special(_) | Token::Comment(_) => {}
             }
@@ -240,7 +269,15 @@ mod tests {
         let dash = |field: &Option<String>| field.clone().unwrap_or("-".into());
         parse_list(text)
             .iter()
-            .map(|it| format!("{}|{}|{}|{}", dash(&it.name), dash(&it.route), dash(&it.mailbox), dash(&it.host)))
+            .map(|it| {
+                format!(
+                    "{}|{}|{}|{}",
+                    dash(&it.name),
+                    dash(&it.route),
+                    dash(&it.mailbox),
+                    dash(&it.host)
+                )
+            })
             .collect()
     }
 
@@ -248,7 +285,9 @@ mod tests {
     fn addresses_of_the_standard() {
         // RFC 5322 §A.1.2, §A.1.3, §A.5, §A.6.1
         assert_eq!(
-            shown("\"Joe Q. Public\" <john.q.public@example.com>, Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>"),
+            shown(
+                "\"Joe Q. Public\" <john.q.public@example.com>, Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>"
+            ),
             [
                 "Joe Q. Public|-|john.q.public|example.com",
                 "Mary Smith|-|mary|x.test",
@@ -258,20 +297,38 @@ mod tests {
         );
         assert_eq!(
             shown("A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;"),
-            ["-|-|A Group|-", "Ed Jones|-|c|a.test", "-|-|joe|where.test", "John|-|jdoe|one.test", "-|-|-|-"]
+            [
+                "-|-|A Group|-",
+                "Ed Jones|-|c|a.test",
+                "-|-|joe|where.test",
+                "John|-|jdoe|one.test",
+                "-|-|-|-"
+            ]
         );
-        assert_eq!(shown("Undisclosed recipients:;"), ["-|-|Undisclosed recipients|-", "-|-|-|-"]);
+        assert_eq!(
+            shown("Undisclosed recipients:;"),
+            ["-|-|Undisclosed recipients|-", "-|-|-|-"]
+        );
         assert_eq!(
             shown("Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>"),
             ["Pete|-|pete|silly.test"]
         );
         assert_eq!(
             shown("Mary Smith <@node.test,@b.test:mary@example.net>, , jdoe@test  . example"),
-            ["Mary Smith|@node.test,@b.test|mary|example.net", "-|-|jdoe|test.example"]
+            [
+                "Mary Smith|@node.test,@b.test|mary|example.net",
+                "-|-|jdoe|test.example"
+            ]
         );
-        assert_eq!(shown("bob@hamburger.edu (Bob (the) Burger)"), ["Bob (the) Burger|-|bob|hamburger.edu"]);
+        assert_eq!(
+            shown("bob@hamburger.edu (Bob (the) Burger)"),
+            ["Bob (the) Burger|-|bob|hamburger.edu"]
+        );
         assert_eq!(shown("\"a@b\"@[192.0.2.1]"), ["-|-|a@b|[192.0.2.1]"]);
-        assert_eq!(shown("=?utf-8?q?J=C3=B6rg?= <j@x.y>"), ["=?utf-8?q?J=C3=B6rg?=|-|j|x.y"]);
+        assert_eq!(
+            shown("=?utf-8?q?J=C3=B6rg?= <j@x.y>"),
+            ["=?utf-8?q?J=C3=B6rg?=|-|j|x.y"]
+        );
         assert_eq!(shown("root"), ["-|-|root|"]);
         assert_eq!(shown("<>"), ["-|-||"]);
         assert_eq!(shown(""), [""; 0]);

@@ -26,7 +26,11 @@ pub fn decode(name: &str, octets: &[u8]) -> String {
 fn lookup(name: &str) -> Option<&'static Encoding> {
     let name = name.trim();
     // US-ASCII and UTF-8 are said of text in any charset; what the octets look like decides.
-    if name.is_empty() || ["us-ascii", "ascii", "unknown-8bit", "x-unknown"].iter().any(|it| name.eq_ignore_ascii_case(it)) {
+    if name.is_empty()
+        || ["us-ascii", "ascii", "unknown-8bit", "x-unknown"]
+            .iter()
+            .any(|it| name.eq_ignore_ascii_case(it))
+    {
         return None;
     }
     Encoding::for_label_no_replacement(name.as_bytes())
@@ -35,14 +39,19 @@ fn lookup(name: &str) -> Option<&'static Encoding> {
 /// A streaming decoder of one text.
 #[derive(Debug)]
 pub struct Decoder {
-    /// The charset, or `None` while it still has to be guessed from the first octets above 127.
+    /// The charset, or `None` while it has to be guessed from the first character outside ASCII.
     decoder: Option<encoding_rs::Decoder>,
+    /// The beginning of that character.
+    held: Vec<u8>,
 }
 
 impl Decoder {
-    /// For the named charset. An unknown one is guessed from the first piece that has octets above 127.
+    /// For the named charset. For an unknown one, the first character outside ASCII tells UTF-8 from windows-1252.
     pub fn new(name: &str) -> Self {
-        Self { decoder: lookup(name).map(Encoding::new_decoder_without_bom_handling) }
+        Self {
+            decoder: lookup(name).map(Encoding::new_decoder_without_bom_handling),
+            held: Vec::new(),
+        }
     }
 
     /// Decodes a piece to the end of `out`.
@@ -55,34 +64,46 @@ impl Decoder {
         self.run(b"", out, true);
     }
 
-    fn run(&mut self, mut octets: &[u8], out: &mut String, last: bool) {
-        let decoder = match &mut self.decoder {
-            Some(decoder) => decoder,
-            None => {
-                if let (true, Ok(text)) = (octets.is_ascii(), std::str::from_utf8(octets)) {
-                    out.push_str(text);
-                    return;
-                }
-                self.decoder.insert(guess(octets).new_decoder_without_bom_handling())
-            }
-        };
-        loop {
-            let room = decoder.max_utf8_buffer_length(octets.len()).unwrap_or(octets.len());
-            out.reserve(room);
-            let (result, read, _) = decoder.decode_to_string(octets, out, last);
-            octets = octets.get(read..).unwrap_or_default();
-            if result == CoderResult::InputEmpty {
-                return;
-            }
+    fn run(&mut self, octets: &[u8], out: &mut String, last: bool) {
+        if let Some(decoder) = &mut self.decoder {
+            return run(decoder, octets, out, last);
         }
+        let mut rest = octets;
+        if self.held.is_empty() {
+            let ascii = octets
+                .iter()
+                .position(|octet| !octet.is_ascii())
+                .unwrap_or(octets.len());
+            let (head, tail) = octets.split_at(ascii);
+            out.push_str(std::str::from_utf8(head).unwrap_or_default());
+            rest = tail;
+        }
+        let (first, rest) = rest.split_at(rest.len().min(4 - self.held.len()));
+        self.held.extend_from_slice(first);
+        let encoding = match std::str::from_utf8(&self.held) {
+            Err(error) if error.valid_up_to() > 0 => UTF_8,
+            Err(error) if error.error_len().is_some() || last => WINDOWS_1252,
+            Ok(text) if !text.is_empty() => UTF_8,
+            _ => return,
+        };
+        let decoder = self.decoder.insert(encoding.new_decoder_without_bom_handling());
+        run(decoder, &std::mem::take(&mut self.held), out, false);
+        run(decoder, rest, out, last);
     }
 }
 
-/// UTF-8 where the piece could be the beginning of such text.
-fn guess(octets: &[u8]) -> &'static Encoding {
-    match std::str::from_utf8(octets) {
-        Err(error) if error.error_len().is_some() => WINDOWS_1252,
-        _ => UTF_8,
+fn run(decoder: &mut encoding_rs::Decoder, mut octets: &[u8], out: &mut String, last: bool) {
+    loop {
+        out.reserve(
+            decoder
+                .max_utf8_buffer_length(octets.len())
+                .unwrap_or(octets.len()),
+        );
+        let (result, read, _) = decoder.decode_to_string(octets, out, last);
+        octets = octets.get(read..).unwrap_or_default();
+        if result == CoderResult::InputEmpty {
+            return;
+        }
     }
 }
 
@@ -102,6 +123,13 @@ mod tests {
 
     #[test]
     fn a_character_may_be_cut_anywhere() {
+        let mut decoder = Decoder::new("");
+        let mut out = String::new();
+        b"caf\xe9\xe9"
+            .iter()
+            .for_each(|octet| decoder.push(std::slice::from_ref(octet), &mut out));
+        decoder.finish(&mut out);
+        assert_eq!(out, "caféé");
         for name in ["utf-8", "us-ascii"] {
             let mut decoder = Decoder::new(name);
             let mut out = String::new();

@@ -1,7 +1,9 @@
 //! Dates of messages (RFC 5322 §3.3, obsolete forms §4.3), tolerantly read, strictly written.
 
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 const DAY: i64 = 86_400;
 
 /// An instant and the zone it was written in.
@@ -57,7 +59,11 @@ pub fn civil(day: i64) -> (i64, u32, u32) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * of_year + 2) / 153;
     let date = (of_year - (153 * march_month + 2) / 5 + 1) as u32;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 } as u32;
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    } as u32;
     (year_of_era + era * 400 + i64::from(month <= 2), month, date)
 }
 
@@ -111,7 +117,9 @@ pub fn parse(text: &str) -> Option<DateTime> {
 
 /// `hour ":" minute [":" second]`; a leap second is the next minute's first.
 fn clock(word: &str) -> Option<i64> {
-    let mut numbers = word.split(':').map(|number| number.split('.').next().unwrap_or(number).parse::<i64>());
+    let mut numbers = word
+        .split(':')
+        .map(|number| number.split('.').next().unwrap_or(number).parse::<i64>());
     let hour = numbers.next()?.ok().filter(|hour| (0..24).contains(hour))?;
     let minute = numbers.next()?.ok().filter(|minute| (0..60).contains(minute))?;
     let second = match numbers.next() {
@@ -138,7 +146,10 @@ fn offset(digits: &str) -> Option<i32> {
 
 fn month_named(word: &str) -> Option<u32> {
     let start = word.get(..3)?;
-    (1..).zip(MONTHS).find(|(_, name)| name.eq_ignore_ascii_case(start)).map(|(number, _)| number)
+    (1..)
+        .zip(MONTHS)
+        .find(|(_, name)| name.eq_ignore_ascii_case(start))
+        .map(|(number, _)| number)
 }
 
 /// `obs-zone`: the military ones were so often wrong that they all mean "unknown", that is +0000.
@@ -188,13 +199,23 @@ mod tests {
     fn dates_of_the_standard() {
         // RFC 5322 §A.1.1, §A.5 (comments and folding), §A.6.2 (obsolete)
         assert_eq!(at("Fri, 21 Nov 1997 09:55:06 -0600"), Some((880_127_706, -360)));
-        assert_eq!(at("Thu,      13\tFeb 1969 23:32\t-0330 (Newfoundland Time)"), Some((-27_723_480, -210)));
+        assert_eq!(
+            at("Thu,      13\tFeb 1969 23:32\t-0330 (Newfoundland Time)"),
+            Some((-27_723_480, -210))
+        );
         assert_eq!(at("21 Nov 97 09:55:06 GMT"), Some((880_106_106, 0)));
         assert_eq!(at("Sun, 06 Nov 1994 08:49:37 EST"), Some((784_129_777, -300)));
         assert_eq!(at("1-Jan-2024 00:00:00 +0530"), Some((1_704_047_400, 330)));
         assert_eq!(at("Mon Jan  1 00:00:00 2024"), Some((1_704_067_200, 0)));
         assert_eq!(at("1 Jan 2024 00:00 Z"), Some((1_704_067_200, 0)));
-        for bad in ["", "yesterday", "32 Jan 2024 00:00", "1 Foo 2024 00:00", "1 Jan 2024 25:00", "1 Jan 2024"] {
+        for bad in [
+            "",
+            "yesterday",
+            "32 Jan 2024 00:00",
+            "1 Foo 2024 00:00",
+            "1 Jan 2024 25:00",
+            "1 Jan 2024",
+        ] {
             assert_eq!(at(bad), None, "{bad}");
         }
     }

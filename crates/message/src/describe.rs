@@ -73,7 +73,11 @@ enum Mode {
     Body,
 }
 
-const HEADER: Mode = Mode::Header { has_field: false, first: true, inside: false };
+const HEADER: Mode = Mode::Header {
+    has_field: false,
+    first: true,
+    inside: false,
+};
 
 /// Where lines are, up to what has been taken.
 #[derive(Debug, Default)]
@@ -155,7 +159,10 @@ impl Describer {
         while self.stack.len() > 1 {
             self.end_part(end, self.lines.count + unterminated);
         }
-        let structure = self.stack.pop().map(|root| self.ended(root, end, self.lines.count + unterminated));
+        let structure = self
+            .stack
+            .pop()
+            .map(|root| self.ended(root, end, self.lines.count + unterminated));
         self.facts.lines = self.lines.count + unterminated;
         Description {
             size: end,
@@ -171,7 +178,8 @@ impl Describer {
     // Header
 
     fn header_line(&mut self, piece: &[u8], has_field: bool, first: bool) -> usize {
-        let Some((joined, complete, taken)) = gather(&mut self.held, piece, header::MAX_NAME, self.last) else {
+        let Some((joined, complete, taken)) = gather(&mut self.held, piece, header::MAX_NAME, self.last)
+        else {
             return piece.len();
         };
         let line = joined.as_deref().unwrap_or(&piece[..taken]);
@@ -196,7 +204,11 @@ impl Describer {
             kind => {
                 self.take_header(line);
                 let has_field = has_field || kind == Line::Field;
-                self.mode = Mode::Header { has_field, first: false, inside: !line.ends_with(b"\n") };
+                self.mode = Mode::Header {
+                    has_field,
+                    first: false,
+                    inside: !line.ends_with(b"\n"),
+                };
             }
         }
         taken
@@ -237,9 +249,16 @@ impl Describer {
     fn end_header(&mut self) {
         self.mode = Mode::Body;
         let block = std::mem::take(&mut self.block);
-        let in_digest = self.stack.iter().rev().nth(1).is_some_and(|parent| parent.digest && parent.boundary.is_some());
+        let in_digest = self
+            .stack
+            .iter()
+            .rev()
+            .nth(1)
+            .is_some_and(|parent| parent.digest && parent.boundary.is_some());
         let depth = self.stack.len();
-        let Some(level) = self.stack.last_mut() else { return };
+        let Some(level) = self.stack.last_mut() else {
+            return;
+        };
         level.part.body_start = self.lines.offset;
         level.lines_before = self.lines.count;
         fields::read_part(&block, in_digest && !level.is_message, &mut level.part);
@@ -263,10 +282,14 @@ impl Describer {
     }
 
     fn begin_body(&mut self, depth: usize) {
-        let Some(level) = self.stack.last_mut() else { return };
+        let Some(level) = self.stack.last_mut() else {
+            return;
+        };
         let part = &level.part;
         let boundary = match part.media_type.as_str() {
-            "multipart" => part.param("boundary").map(|text| text.trim_end().as_bytes().to_vec()),
+            "multipart" => part
+                .param("boundary")
+                .map(|text| text.trim_end().as_bytes().to_vec()),
             _ => None,
         };
         if let Some(boundary) = boundary.filter(|it| (1..=MAX_BOUNDARY).contains(&it.len())) {
@@ -309,7 +332,9 @@ impl Describer {
     // Body
 
     fn at_possible_delimiter(&self, piece: &[u8]) -> bool {
-        self.boundaries > 0 && self.lines.column == 0 && (!self.held.is_empty() || piece.first() == Some(&b'-'))
+        self.boundaries > 0
+            && self.lines.column == 0
+            && (!self.held.is_empty() || piece.first() == Some(&b'-'))
     }
 
     fn possible_delimiter(&mut self, piece: &[u8]) -> usize {
@@ -332,7 +357,11 @@ impl Describer {
         self.facts.long_lines |= run.long;
         let nul = memchr(0, taken).is_some();
         self.facts.nul |= nul;
-        let high = if taken.is_ascii() { 0 } else { taken.iter().filter(|byte| !byte.is_ascii()).count() };
+        let high = if taken.is_ascii() {
+            0
+        } else {
+            taken.iter().filter(|byte| !byte.is_ascii()).count()
+        };
         self.facts.eight_bit_body |= high > 0;
         if let Some(level) = self.stack.last_mut() {
             level.part.unsafe_lines |= nul || run.long;
@@ -350,7 +379,10 @@ impl Describer {
         let rest = line.trim_ascii_end().strip_prefix(b"--")?;
         self.stack.iter().enumerate().rev().find_map(|(level, it)| {
             let behind = rest.strip_prefix(it.boundary.as_deref()?)?;
-            (behind.is_empty() || behind == b"--").then_some(Delimiter { level, closes: !behind.is_empty() })
+            (behind.is_empty() || behind == b"--").then_some(Delimiter {
+                level,
+                closes: !behind.is_empty(),
+            })
         })
     }
 
@@ -405,17 +437,33 @@ impl Describer {
         let mut part = level.part;
         self.preview.end();
         // The line end before a delimiter may belong to the part's own header, or to a child's.
-        let least = part.children.last().map_or(part.body_start, |child| child.body_end);
+        let least = part
+            .children
+            .last()
+            .map_or(part.body_start, |child| child.body_end);
         part.body_end = end.max(least);
-        part.lines = if part.size() == 0 { 0 } else { count.saturating_sub(level.lines_before) };
+        part.lines = if part.size() == 0 {
+            0
+        } else {
+            count.saturating_sub(level.lines_before)
+        };
         part
     }
 }
 
 impl Level {
     fn new(start: u64, is_message: bool) -> Self {
-        let part = Part { header_start: start, ..Part::default() };
-        Self { part, boundary: None, digest: false, is_message, lines_before: 0 }
+        let part = Part {
+            header_start: start,
+            ..Part::default()
+        };
+        Self {
+            part,
+            boundary: None,
+            digest: false,
+            is_message,
+            lines_before: 0,
+        }
     }
 }
 
@@ -444,7 +492,11 @@ impl Lines {
             }
         }
         if let Some((newline, length)) = last {
-            let cr = if newline > 0 { run[newline - 1] == b'\r' } else { self.after_cr };
+            let cr = if newline > 0 {
+                run[newline - 1] == b'\r'
+            } else {
+                self.after_cr
+            };
             self.last_end = 1 + u64::from(cr);
             self.last_empty = length == u64::from(cr);
         }
@@ -470,7 +522,12 @@ struct Delimiter {
 /// Brings together the line at the start of `piece`, up to its line end or `limit` bytes. `None`: it is not whole, all of the piece
 /// is held. Else the line (where it is not simply the beginning of `piece`), whether it has ended, and how much of
 /// `piece` it took.
-fn gather(held: &mut Vec<u8>, piece: &[u8], limit: usize, last: bool) -> Option<(Option<Vec<u8>>, bool, usize)> {
+fn gather(
+    held: &mut Vec<u8>,
+    piece: &[u8],
+    limit: usize,
+    last: bool,
+) -> Option<(Option<Vec<u8>>, bool, usize)> {
     let near = &piece[..piece.len().min(limit - held.len())];
     let newline = memchr(b'\n', near);
     let taken = newline.map_or(near.len(), |newline| newline + 1);

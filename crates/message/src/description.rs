@@ -265,13 +265,16 @@ impl Part {
 
     /// The charset of a text part in lower case, `us-ascii` where none is given.
     pub fn charset(&self) -> String {
-        self.param("charset").map_or_else(|| "us-ascii".into(), |name| name.to_ascii_lowercase())
+        self.param("charset")
+            .map_or_else(|| "us-ascii".into(), |name| name.to_ascii_lowercase())
     }
 
     /// The file name: of Content-Disposition, else `name` of Content-Type; decoded. It comes from outside: never use it as a path.
     pub fn filename(&self) -> Option<String> {
         let disposition = self.disposition.as_ref();
-        disposition.and_then(|it| crate::param::lookup(&it.params, "filename")).or_else(|| self.param("name"))
+        disposition
+            .and_then(|it| crate::param::lookup(&it.params, "filename"))
+            .or_else(|| self.param("name"))
     }
 
     /// A leaf that is marked as an attachment, or has a file name and is not displayed inline.
@@ -363,12 +366,20 @@ pub struct Envelope {
 impl Envelope {
     /// Sender, or From where it is missing, as ENVELOPE has it.
     pub fn sender_or_from(&self) -> &[EnvelopeAddress] {
-        if self.sender.is_empty() { &self.from } else { &self.sender }
+        if self.sender.is_empty() {
+            &self.from
+        } else {
+            &self.sender
+        }
     }
 
     /// Reply-To, or From where it is missing, as ENVELOPE has it.
     pub fn reply_to_or_from(&self) -> &[EnvelopeAddress] {
-        if self.reply_to.is_empty() { &self.from } else { &self.reply_to }
+        if self.reply_to.is_empty() {
+            &self.from
+        } else {
+            &self.reply_to
+        }
     }
 
     /// The instant of Date, if it can be read.

@@ -9,6 +9,9 @@ pub enum Error {
     /// An address outside ASCII cannot be written for a server without SMTPUTF8 (RFC 6531 §3.6).
     #[error("the {0} field has an address that only servers with SMTPUTF8 can carry")]
     Utf8Address(String),
+    /// The message has more parts than are told apart, and the rest of it is not 7-bit.
+    #[error("the message has too many parts to be converted")]
+    TooManyParts,
     /// A header of more than [`crate::sevenbit::MAX_HEADER`] bytes is not rewritten.
     #[error("a header is too large to be rewritten")]
     HeaderTooLarge,

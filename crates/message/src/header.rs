@@ -68,14 +68,20 @@ impl<'a> Iterator for Fields<'a> {
                 last -= if rest[..last].ends_with(b"\r\n") { 2 } else { 1 };
             }
             let value = start + colon + 1..start + last.max(colon + 1);
-            return Some(Field { name: &rest[..name], raw: start..start + end, value });
+            return Some(Field {
+                name: &rest[..name],
+                raw: start..start + end,
+                value,
+            });
         }
     }
 }
 
 /// The unfolded value of the first field of this name.
 pub fn first(block: &[u8], name: &str) -> Option<String> {
-    fields(block).find(|field| field.is(name)).map(|field| field.unfolded(block))
+    fields(block)
+        .find(|field| field.is(name))
+        .map(|field| field.unfolded(block))
 }
 
 /// The fields named (`keep`: HEADER.FIELDS), or all others (HEADER.FIELDS.NOT), as they are written, and an empty line
@@ -190,13 +196,20 @@ fn field_name(line: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const BLOCK: &[u8] = b"From: a@b\r\nSubject: one\r\n two\r\n\tthree \r\nX-Empty:\r\nreceived : x\r\n\r\nbody: no";
+    const BLOCK: &[u8] =
+        b"From: a@b\r\nSubject: one\r\n two\r\n\tthree \r\nX-Empty:\r\nreceived : x\r\n\r\nbody: no";
 
     #[test]
     fn fields_are_found_and_unfolded() {
-        let found: Vec<_> = fields(BLOCK).map(|field| (field.name, field.unfolded(BLOCK))).collect();
-        let expected: [(&[u8], &str); 4] =
-            [(b"From", "a@b"), (b"Subject", "one two\tthree"), (b"X-Empty", ""), (b"received", "x")];
+        let found: Vec<_> = fields(BLOCK)
+            .map(|field| (field.name, field.unfolded(BLOCK)))
+            .collect();
+        let expected: [(&[u8], &str); 4] = [
+            (b"From", "a@b"),
+            (b"Subject", "one two\tthree"),
+            (b"X-Empty", ""),
+            (b"received", "x"),
+        ];
         assert_eq!(found, expected.map(|(name, value)| (name, value.to_owned())));
         assert_eq!(first(BLOCK, "SUBJECT").as_deref(), Some("one two\tthree"));
     }

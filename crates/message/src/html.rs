@@ -19,7 +19,11 @@ enum State {
     /// Behind `<`; the name so far, in lower case, a leading `/` included.
     Name(String),
     /// Behind a tag's name.
-    Tag { name: String, before: char, quote: Option<char> },
+    Tag {
+        name: String,
+        before: char,
+        quote: Option<char>,
+    },
     /// In a comment; hyphens just seen.
     Comment(u8),
     /// In a script or style sheet; how much of its end tag has been seen.
@@ -37,7 +41,9 @@ impl Html {
                 State::Name(name) => self.name(name, c, out),
                 State::Tag { name, before, quote } => self.tag(name, before, quote, c, out),
                 State::Comment(2..) if c == '>' => State::Text,
-                State::Comment(hyphens) => State::Comment(if c == '-' { hyphens.saturating_add(1) } else { 0 }),
+                State::Comment(hyphens) => {
+                    State::Comment(if c == '-' { hyphens.saturating_add(1) } else { 0 })
+                }
                 State::Raw { end, seen } => raw(end, seen, c),
                 State::Entity(name) => self.entity(name, c, out),
             };
@@ -73,38 +79,67 @@ impl Html {
                     return State::Text;
                 }
                 name.push(c.to_ascii_lowercase());
-                if name == "!--" { State::Comment(0) } else { State::Name(name) }
+                if name == "!--" {
+                    State::Comment(0)
+                } else {
+                    State::Name(name)
+                }
             }
             c if name.is_empty() => {
                 self.write('<', out);
                 self.text(c, out)
             }
-            c => State::Tag { name, before: c, quote: None },
+            c => State::Tag {
+                name,
+                before: c,
+                quote: None,
+            },
         }
     }
 
     fn tag(&mut self, name: String, before: char, quote: Option<char>, c: char, out: &mut String) -> State {
         match (quote, c) {
-            (Some(quote), c) if quote == c => State::Tag { name, before: c, quote: None },
-            (Some(_), _) => State::Tag { name, before: c, quote },
+            (Some(quote), c) if quote == c => State::Tag {
+                name,
+                before: c,
+                quote: None,
+            },
+            (Some(_), _) => State::Tag {
+                name,
+                before: c,
+                quote,
+            },
             (None, '>') => self.end_tag(name, out),
             // A quote elsewhere is a mistake that must not swallow the text.
-            (None, '"' | '\'') if before == '=' => State::Tag { name, before: c, quote: Some(c) },
-            (None, c) => State::Tag { name, before: if c.is_whitespace() { before } else { c }, quote: None },
+            (None, '"' | '\'') if before == '=' => State::Tag {
+                name,
+                before: c,
+                quote: Some(c),
+            },
+            (None, c) => State::Tag {
+                name,
+                before: if c.is_whitespace() { before } else { c },
+                quote: None,
+            },
         }
     }
 
     fn end_tag(&mut self, name: String, out: &mut String) -> State {
         match name.trim_start_matches('/').trim_end_matches('/') {
-            "br" | "p" | "div" | "tr" | "li" | "ul" | "ol" | "table" | "blockquote" | "hr" | "pre" | "h1" | "h2" | "h3"
-            | "h4" | "h5" | "h6" | "title" | "body" => {
+            "br" | "p" | "div" | "tr" | "li" | "ul" | "ol" | "table" | "blockquote" | "hr" | "pre" | "h1"
+            | "h2" | "h3" | "h4" | "h5" | "h6" | "title" | "body" => {
                 if !out.is_empty() && !out.ends_with('\n') {
                     out.push('\n');
                 }
                 self.spaced = true;
             }
             "td" | "th" => self.write(' ', out),
-            "script" | "style" if !name.starts_with('/') => return State::Raw { end: format!("</{name}"), seen: 0 },
+            "script" | "style" if !name.starts_with('/') => {
+                return State::Raw {
+                    end: format!("</{name}"),
+                    seen: 0,
+                };
+            }
             _ => {}
         }
         State::Text
@@ -151,8 +186,20 @@ impl Html {
 
 fn raw(end: String, seen: usize, c: char) -> State {
     let c = c.to_ascii_lowercase();
-    let seen = if end[seen..].starts_with(c) { seen + c.len_utf8() } else { usize::from(c == '<') };
-    if seen == end.len() { State::Tag { name: String::new(), before: ' ', quote: None } } else { State::Raw { end, seen } }
+    let seen = if end[seen..].starts_with(c) {
+        seen + c.len_utf8()
+    } else {
+        usize::from(c == '<')
+    };
+    if seen == end.len() {
+        State::Tag {
+            name: String::new(),
+            before: ' ',
+            quote: None,
+        }
+    } else {
+        State::Raw { end, seen }
+    }
 }
 
 /// The named characters of Latin-1, U+00A0 to U+00FF in order.
@@ -210,10 +257,19 @@ mod tests {
 
     #[test]
     fn only_the_text_stays() {
-        assert_eq!(text("<html><head><style>p > a {}</style></head><p>Do you <b>like</b>\r\n  ketchup?</p><p>b"), "Do you like ketchup?\nb");
+        assert_eq!(
+            text("<html><head><style>p > a {}</style></head><p>Do you <b>like</b>\r\n  ketchup?</p><p>b"),
+            "Do you like ketchup?\nb"
+        );
         assert_eq!(text("a<br/>b<a href=\"x>y\">c</a>"), "a\nbc");
-        assert_eq!(text("caf&eacute; &amp; &#x3c0;&#960; &nope; &x y&"), "café & ππ &nope; &x y&");
-        assert_eq!(text("1 < 2 <3 <!-- <p> -- > --> x<script>if (a<b) \"</p>\"</script >y"), "1 < 2 <3 xy");
+        assert_eq!(
+            text("caf&eacute; &amp; &#x3c0;&#960; &nope; &x y&"),
+            "café & ππ &nope; &x y&"
+        );
+        assert_eq!(
+            text("1 < 2 <3 <!-- <p> -- > --> x<script>if (a<b) \"</p>\"</script >y"),
+            "1 < 2 <3 xy"
+        );
         assert_eq!(text("a<img alt=it's>b"), "ab");
         assert_eq!(LATIN.split_ascii_whitespace().count(), 96);
     }

@@ -15,7 +15,9 @@ pub(crate) fn parse(text: &str) -> (String, Vec<Param>) {
     while let Some(behind) = rest.strip_prefix(';') {
         let (name, after) = cut_at(behind, |c| c == '=' || c == ';');
         rest = after;
-        let Some(after) = after.strip_prefix('=') else { continue };
+        let Some(after) = after.strip_prefix('=') else {
+            continue;
+        };
         let (raw, after) = cut_at(after, |c| c == ';');
         rest = after;
         if pieces.len() < MAX_PARAMS {
@@ -29,7 +31,12 @@ pub(crate) fn parse(text: &str) -> (String, Vec<Param>) {
 /// forbids them here, are decoded, since many agents write them.
 pub fn lookup(params: &[Param], name: &str) -> Option<String> {
     let plain = |param: &&Param| param.name.eq_ignore_ascii_case(name);
-    let extended = |param: &&Param| param.name.strip_suffix('*').is_some_and(|base| base.eq_ignore_ascii_case(name));
+    let extended = |param: &&Param| {
+        param
+            .name
+            .strip_suffix('*')
+            .is_some_and(|base| base.eq_ignore_ascii_case(name))
+    };
     if let Some(param) = params.iter().find(extended) {
         return Some(decode_extended(&param.value));
     }
@@ -109,14 +116,22 @@ impl Piece {
             None => without_comments(raw).trim().to_owned(),
         };
         truncate(&mut value, MAX_VALUE);
-        Some(Self { name, section, extended, value })
+        Some(Self {
+            name,
+            section,
+            extended,
+            value,
+        })
     }
 }
 
 /// Joins continuations in the order of their numbers, at the place of the first.
 fn joined(pieces: Vec<Piece>) -> Vec<Param> {
     if pieces.iter().all(|piece| piece.section.is_none()) {
-        return pieces.into_iter().map(|piece| param(piece.name, piece.extended, piece.value)).collect();
+        return pieces
+            .into_iter()
+            .map(|piece| param(piece.name, piece.extended, piece.value))
+            .collect();
     }
     let mut params: Vec<Param> = Vec::new();
     let mut done: Vec<&str> = Vec::new();
@@ -125,8 +140,10 @@ fn joined(pieces: Vec<Piece>) -> Vec<Param> {
             params.push(param(piece.name.clone(), piece.extended, piece.value.clone()));
         } else if !done.contains(&piece.name.as_str()) {
             done.push(&piece.name);
-            let mut run: Vec<&Piece> =
-                pieces.iter().filter(|it| it.section.is_some() && it.name == piece.name).collect();
+            let mut run: Vec<&Piece> = pieces
+                .iter()
+                .filter(|it| it.section.is_some() && it.name == piece.name)
+                .collect();
             run.sort_by_key(|it| it.section);
             let extended = run.iter().any(|it| it.extended);
             let mut value = String::new();
@@ -212,7 +229,9 @@ fn unquote(rest: &str) -> String {
         match c {
             '"' => break,
             // A backslash before anything else is a Windows path in a file name.
-            '\\' if matches!(chars.as_str().as_bytes().first(), Some(b'"' | b'\\')) => text.extend(chars.next()),
+            '\\' if matches!(chars.as_str().as_bytes().first(), Some(b'"' | b'\\')) => {
+                text.extend(chars.next())
+            }
             c => text.push(c),
         }
     }
@@ -264,28 +283,57 @@ mod tests {
     fn parameters_of_the_standards() {
         // RFC 2045 §5.1, RFC 2231 §3, §4, §4.1
         let (kind, params) = parse("text/plain; charset=us-ascii (Plain text)");
-        assert_eq!((kind.as_str(), params[0].value.as_str()), ("text/plain", "us-ascii"));
         assert_eq!(
-            read("message/external-body; access-type=URL; URL*0=\"ftp://\"; URL*1=\"cs.utk.edu/pub\"", "url").as_deref(),
+            (kind.as_str(), params[0].value.as_str()),
+            ("text/plain", "us-ascii")
+        );
+        assert_eq!(
+            read(
+                "message/external-body; access-type=URL; URL*0=\"ftp://\"; URL*1=\"cs.utk.edu/pub\"",
+                "url"
+            )
+            .as_deref(),
             Some("ftp://cs.utk.edu/pub")
         );
         assert_eq!(
-            read("application/x-stuff; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A", "title").as_deref(),
+            read(
+                "application/x-stuff; title*=us-ascii'en-us'This%20is%20%2A%2A%2Afun%2A%2A%2A",
+                "title"
+            )
+            .as_deref(),
             Some("This is ***fun***")
         );
         let mixed = "application/x-stuff; title*0*=us-ascii'en'This%20is%20even%20more%20;\
                      title*1*=%2A%2A%2Afun%2A%2A%2A%20; title*2=\"isn't it!\"";
-        assert_eq!(read(mixed, "title").as_deref(), Some("This is even more ***fun*** isn't it!"));
+        assert_eq!(
+            read(mixed, "title").as_deref(),
+            Some("This is even more ***fun*** isn't it!")
+        );
         assert_eq!(parse(mixed).1.len(), 1);
     }
 
     #[test]
     fn what_agents_write_is_read() {
-        assert_eq!(read("attachment; filename=scan (2).pdf", "filename").as_deref(), Some("scan (2).pdf"));
-        assert_eq!(read("attachment; filename=\"a;b \\\"c\\\" d\\e\"", "filename").as_deref(), Some("a;b \"c\" d\\e"));
-        assert_eq!(read("attachment; filename=\"=?utf-8?q?=C3=A9?=.txt\"", "filename").as_deref(), Some("é.txt"));
-        assert_eq!(read("attachment; filename=x; filename*=utf-8''%C3%A9", "filename").as_deref(), Some("é"));
-        assert_eq!(read("text/plain;;charset;=x; charset = \"utf-8", "charset").as_deref(), Some("utf-8"));
+        assert_eq!(
+            read("attachment; filename=scan (2).pdf", "filename").as_deref(),
+            Some("scan (2).pdf")
+        );
+        assert_eq!(
+            read("attachment; filename=\"a;b \\\"c\\\" d\\e\"", "filename").as_deref(),
+            Some("a;b \"c\" d\\e")
+        );
+        assert_eq!(
+            read("attachment; filename=\"=?utf-8?q?=C3=A9?=.txt\"", "filename").as_deref(),
+            Some("é.txt")
+        );
+        assert_eq!(
+            read("attachment; filename=x; filename*=utf-8''%C3%A9", "filename").as_deref(),
+            Some("é")
+        );
+        assert_eq!(
+            read("text/plain;;charset;=x; charset = \"utf-8", "charset").as_deref(),
+            Some("utf-8")
+        );
     }
 
     proptest! {

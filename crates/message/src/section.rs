@@ -21,7 +21,9 @@ impl Part {
     /// Called on a message's root part: the part a path of numbers names. A multipart's parts are numbered from 1; the only part
     /// of any other message is 1; below a message part, numbering goes on as in the message it embeds.
     pub fn find(&self, path: &[u32]) -> Option<&Part> {
-        let Some((&number, rest)) = path.split_first() else { return Some(self) };
+        let Some((&number, rest)) = path.split_first() else {
+            return Some(self);
+        };
         let part = if self.kind() == Kind::Multipart {
             self.children.get(usize::try_from(number).ok()?.checked_sub(1)?)?
         } else {
@@ -64,19 +66,37 @@ mod tests {
     fn example() -> String {
         let part = |kind: &str, text: &str| format!("Content-Type: {kind}\r\n\r\n{text}");
         let multi = |boundary: &str, parts: &[String]| {
-            let body: String = parts.iter().map(|part| format!("--{boundary}\r\n{part}\r\n")).collect();
+            let body: String = parts
+                .iter()
+                .map(|part| format!("--{boundary}\r\n{part}\r\n"))
+                .collect();
             format!("Content-Type: multipart/mixed; boundary={boundary}\r\n\r\n{body}--{boundary}--\r\n")
         };
-        let third = multi("three", &[part("text/plain", "3.1"), part("application/octet-stream", "3.2")]);
-        let inner = multi("two-two", &[part("text/plain", "4.2.2.1"), part("text/richtext", "4.2.2.2")]);
+        let third = multi(
+            "three",
+            &[part("text/plain", "3.1"), part("application/octet-stream", "3.2")],
+        );
+        let inner = multi(
+            "two-two",
+            &[part("text/plain", "4.2.2.1"), part("text/richtext", "4.2.2.2")],
+        );
         let second = multi("four-two", &[part("image/gif", "4.2.1"), inner]);
-        let fourth = multi("four", &[part("image/gif", "4.1"), part("message/rfc822", &format!("Subject: 4.2\r\n{second}"))]);
-        multi("top", &[
-            part("text/plain", "1"),
-            part("application/octet-stream", "2"),
-            part("message/rfc822", &format!("Subject: 3\r\n{third}")),
-            fourth,
-        ])
+        let fourth = multi(
+            "four",
+            &[
+                part("image/gif", "4.1"),
+                part("message/rfc822", &format!("Subject: 4.2\r\n{second}")),
+            ],
+        );
+        multi(
+            "top",
+            &[
+                part("text/plain", "1"),
+                part("application/octet-stream", "2"),
+                part("message/rfc822", &format!("Subject: 3\r\n{third}")),
+                fourth,
+            ],
+        )
     }
 
     #[test]
@@ -87,17 +107,39 @@ mod tests {
             let range = root.section(path, text)?;
             message.get(range.start as usize..range.end as usize)
         };
-        for path in [&[1][..], &[2], &[3, 1], &[3, 2], &[4, 1], &[4, 2, 1], &[4, 2, 2, 1], &[4, 2, 2, 2]] {
+        for path in [
+            &[1][..],
+            &[2],
+            &[3, 1],
+            &[3, 2],
+            &[4, 1],
+            &[4, 2, 1],
+            &[4, 2, 2, 1],
+            &[4, 2, 2, 2],
+        ] {
             let number: Vec<String> = path.iter().map(u32::to_string).collect();
             assert_eq!(read(path, SectionText::Body), Some(number.join(".").as_str()));
         }
         assert_eq!(read(&[], SectionText::Body), Some(message.as_str()));
         assert!(read(&[], SectionText::Text).unwrap().starts_with("--top"));
-        assert!(read(&[3], SectionText::Header).unwrap().starts_with("Subject: 3\r\n"));
+        assert!(
+            read(&[3], SectionText::Header)
+                .unwrap()
+                .starts_with("Subject: 3\r\n")
+        );
         assert!(read(&[3], SectionText::Text).unwrap().starts_with("--three"));
-        assert!(read(&[3], SectionText::Mime).unwrap().starts_with("Content-Type: message/rfc822"));
+        assert!(
+            read(&[3], SectionText::Mime)
+                .unwrap()
+                .starts_with("Content-Type: message/rfc822")
+        );
         assert!(read(&[4, 2, 2], SectionText::Mime).unwrap().contains("two-two"));
-        for (path, text) in [(&[5][..], SectionText::Body), (&[0], SectionText::Body), (&[1], SectionText::Header), (&[1, 1], SectionText::Body)] {
+        for (path, text) in [
+            (&[5][..], SectionText::Body),
+            (&[0], SectionText::Body),
+            (&[1], SectionText::Header),
+            (&[1, 1], SectionText::Body),
+        ] {
             assert_eq!(read(path, text), None);
         }
     }

@@ -50,7 +50,13 @@ impl PartText {
 
     /// The body ends; whatever was held back.
     pub fn finish(self, out: &mut String) {
-        let Self { transfer, mut charset, html, mut octets, mut text } = self;
+        let Self {
+            transfer,
+            mut charset,
+            html,
+            mut octets,
+            mut text,
+        } = self;
         octets.clear();
         text.clear();
         transfer.finish(&mut octets);
@@ -111,11 +117,17 @@ pub enum Stretch<'a> {
 pub fn stretches(description: &Description, scope: Scope) -> impl Iterator<Item = Stretch<'_>> {
     let root = &description.structure;
     let top = (scope != Scope::Body).then(|| Stretch::Header(root.header_range()));
-    let parts = root.walk().filter(move |_| scope != Scope::Header).filter_map(|part| match part.kind() {
-        Kind::Message => part.children.first().map(|child| Stretch::Header(child.header_range())),
-        Kind::Text => Some(Stretch::Part(part.body_range(), part)),
-        Kind::Multipart | Kind::Other => None,
-    });
+    let parts = root
+        .walk()
+        .filter(move |_| scope != Scope::Header)
+        .filter_map(|part| match part.kind() {
+            Kind::Message => part
+                .children
+                .first()
+                .map(|child| Stretch::Header(child.header_range())),
+            Kind::Text => Some(Stretch::Part(part.body_range(), part)),
+            Kind::Multipart | Kind::Other => None,
+        });
     top.into_iter().chain(parts)
 }
 
@@ -130,7 +142,10 @@ impl Needle {
     /// For a text of any length; the empty one is in everything.
     pub fn new(text: &str) -> Self {
         let folded = fold(text);
-        Self { finder: Finder::new(folded.as_bytes()).into_owned(), length: folded.len() }
+        Self {
+            finder: Finder::new(folded.as_bytes()).into_owned(),
+            length: folded.len(),
+        }
     }
 
     /// Whether the text has it.
@@ -140,7 +155,11 @@ impl Needle {
 
     /// Begins a search through a text that comes in pieces.
     pub fn search(&self) -> Search<'_> {
-        Search { needle: self, tail: Vec::new(), found: self.length == 0 }
+        Search {
+            needle: self,
+            tail: Vec::new(),
+            found: self.length == 0,
+        }
     }
 }
 
@@ -170,7 +189,10 @@ fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    text.chars().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c }).collect()
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .map(|c| if c == 'ς' { 'σ' } else { c })
+        .collect()
 }
 
 /// Whether a message that is in memory has the text.
@@ -187,7 +209,9 @@ pub fn header_contains(block: &[u8], name: &str, needle: &Needle) -> bool {
 }
 
 fn part_contains(body: &[u8], part: &Part, needle: &Needle) -> bool {
-    let Some(mut decoder) = PartText::new(part) else { return false };
+    let Some(mut decoder) = PartText::new(part) else {
+        return false;
+    };
     let mut search = needle.search();
     let mut text = String::new();
     for piece in body.chunks(64 * 1024) {

@@ -24,7 +24,10 @@ impl Encoding {
     pub fn from_name(name: &str) -> Option<Self> {
         let name = name.trim();
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        if ["", "7bit", "8bit", "binary", "7-bit", "8-bit"].into_iter().any(is) {
+        if ["", "7bit", "8bit", "binary", "7-bit", "8-bit"]
+            .into_iter()
+            .any(is)
+        {
             Some(Self::Identity)
         } else if is("base64") {
             Some(Self::Base64)
@@ -86,7 +89,11 @@ impl Decoder {
         match self.0 {
             State::Identity => {}
             State::Base64 { bits, count } => end_quantum(bits, count, out),
-            State::Quoted(quoted) => out.extend_from_slice(&quoted.escape),
+            // A lone `=` at the end is a soft line break whose line end is not part of the content.
+            State::Quoted(quoted) if quoted.escape.iter().any(|&byte| hex(byte).is_some()) => {
+                out.extend_from_slice(&quoted.escape);
+            }
+            State::Quoted(_) => {}
         }
     }
 }
@@ -151,11 +158,16 @@ impl Quoted {
     fn push(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
         while !piece.is_empty() {
             if self.escape.is_empty() && self.space.is_empty() {
-                let plain = piece.iter().position(|byte| matches!(byte, b'=' | b' ' | b'\t')).unwrap_or(piece.len());
+                let plain = piece
+                    .iter()
+                    .position(|byte| matches!(byte, b'=' | b' ' | b'\t'))
+                    .unwrap_or(piece.len());
                 out.extend_from_slice(&piece[..plain]);
                 piece = &piece[plain..];
             }
-            let Some((&byte, rest)) = piece.split_first() else { return };
+            let Some((&byte, rest)) = piece.split_first() else {
+                return;
+            };
             piece = rest;
             if self.escape.is_empty() {
                 self.outside(byte, out);
@@ -181,7 +193,11 @@ impl Quoted {
 
     fn inside(&mut self, byte: u8, out: &mut Vec<u8>) {
         match (self.escape.as_slice(), byte) {
-            (_, b'\n') if self.escape[1..].iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) => {
+            (_, b'\n')
+                if self.escape[1..]
+                    .iter()
+                    .all(|byte| matches!(byte, b' ' | b'\t' | b'\r')) =>
+            {
                 return self.escape.clear();
             }
             ([_, space @ ..], b' ' | b'\t' | b'\r')
@@ -222,7 +238,10 @@ enum Writer {
 impl Encoder {
     /// Base64.
     pub fn base64() -> Self {
-        Self(Writer::Base64 { held: Vec::new(), lines: false })
+        Self(Writer::Base64 {
+            held: Vec::new(),
+            lines: false,
+        })
     }
 
     /// Quoted-printable for text: CRLF stays a line end; any other CR or LF is encoded, so decoding gives the same octets.
@@ -350,7 +369,11 @@ impl QuotedWriter {
     fn escaped(&mut self, byte: u8, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
         self.make_room(3, out);
-        out.extend_from_slice(&[b'=', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        out.extend_from_slice(&[
+            b'=',
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]);
     }
 
     fn make_room(&mut self, length: usize, out: &mut Vec<u8>) {
@@ -380,21 +403,42 @@ mod tests {
         // RFC 2045 §6.7
         let text = b"Now's the time =\r\nfor all folk to come=\n to the aid of their country.";
         let decoded = decode(Encoding::QuotedPrintable, text);
-        assert_eq!(decoded, b"Now's the time for all folk to come to the aid of their country.");
-        assert_eq!(decode(Encoding::QuotedPrintable, b"a=C3=a9 \t\r\nb = \r\nc=zz=4"), b"a\xc3\xa9\r\nb c=zz=4");
-        assert_eq!(encode(Encoder::quoted_printable(), b"a \r\n=\xc3\n.-"), b"a=20\r\n=3D=C3=0A.-");
-        assert_eq!(encode(Encoder::quoted_printable(), b"--x\r\n.\r\nFrom "), b"=2D-x\r\n=2E\r\n=46rom=20");
+        assert_eq!(
+            decoded,
+            b"Now's the time for all folk to come to the aid of their country."
+        );
+        assert_eq!(
+            decode(Encoding::QuotedPrintable, b"a=C3=a9 \t\r\nb = \r\nc=zz=4"),
+            b"a\xc3\xa9\r\nb c=zz=4"
+        );
+        assert_eq!(
+            encode(Encoder::quoted_printable(), b"a \r\n=\xc3\n.-"),
+            b"a=20\r\n=3D=C3=0A.-"
+        );
+        assert_eq!(
+            encode(Encoder::quoted_printable(), b"--x\r\n.\r\nFrom "),
+            b"=2D-x\r\n=2E\r\n=46rom=20"
+        );
     }
 
     #[test]
     fn base64_of_the_standard() {
         // RFC 4648 §10
-        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (text, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(encode(Encoder::base64(), text.as_bytes()), encoded.as_bytes());
             assert_eq!(decode(Encoding::Base64, encoded.as_bytes()), text.as_bytes());
         }
         assert_eq!(decode(Encoding::Base64, b"Zm9v*\r\n Yg=\r\n=Zm8"), b"foobfo");
-        assert_eq!(encode(Encoder::base64(), &[0; 58]), [vec![b'A'; 76], b"\r\nAA==".to_vec()].concat());
+        assert_eq!(
+            encode(Encoder::base64(), &[0; 58]),
+            [vec![b'A'; 76], b"\r\nAA==".to_vec()].concat()
+        );
     }
 
     proptest! {

@@ -33,7 +33,9 @@ pub fn decode(text: &str) -> String {
             out.push_str(between);
         }
         match &mut pending {
-            Some((charset, octets)) if charset.eq_ignore_ascii_case(word.charset) => octets.extend(word.octets()),
+            Some((charset, octets)) if charset.eq_ignore_ascii_case(word.charset) => {
+                octets.extend(word.octets())
+            }
             _ => {
                 flush(&mut pending, &mut out);
                 pending = Some((word.charset.to_owned(), word.octets()));
@@ -49,9 +51,14 @@ pub fn decode(text: &str) -> String {
 /// Writes a text for an unstructured field or a display name: the run of words that are outside ASCII (or look like an encoded-word)
 /// becomes encoded-words of at most 75 characters in UTF-8, separated by single spaces; the rest stays.
 pub fn encode(text: &str) -> String {
-    let needs = |word: &str| !word.is_ascii() || word.contains("=?") || word.bytes().any(|byte| byte < b' ' || byte == 127);
+    let needs = |word: &str| {
+        !word.is_ascii() || word.contains("=?") || word.bytes().any(|byte| byte < b' ' || byte == 127)
+    };
     let words: Vec<&str> = text.split(' ').collect();
-    let (Some(first), Some(last)) = (words.iter().position(|w| needs(w)), words.iter().rposition(|w| needs(w))) else {
+    let (Some(first), Some(last)) = (
+        words.iter().position(|w| needs(w)),
+        words.iter().rposition(|w| needs(w)),
+    ) else {
         return text.to_owned();
     };
     let mut out = words[..first].join(" ");
@@ -66,6 +73,13 @@ pub fn encode(text: &str) -> String {
     out
 }
 
+/// Writes all of a text as encoded-words, whether it needs that or not: for words that are longer than a line may be.
+pub(crate) fn encode_always(text: &str) -> String {
+    let mut out = String::new();
+    encode_all(text, &mut out);
+    out
+}
+
 /// Encodes all of a text, by whichever of `Q` and `B` is shorter.
 fn encode_all(text: &str, out: &mut String) {
     let plain = text.bytes().filter(|byte| is_q_literal(*byte)).count();
@@ -77,9 +91,15 @@ fn encode_all(text: &str, out: &mut String) {
         let mut length = "=?utf-8?q??=".len();
         for c in rest.chars() {
             let octets = &rest[end..end + c.len_utf8()];
-            let more = if quoted { octets.bytes().map(q_length).sum() } else { 0 };
+            let more = if quoted {
+                octets.bytes().map(q_length).sum()
+            } else {
+                0
+            };
             let b_length = (end + octets.len()).div_ceil(3) * 4;
-            if end > 0 && (length + more > MAX_WORD || (!quoted && "=?utf-8?b??=".len() + b_length > MAX_WORD)) {
+            if end > 0
+                && (length + more > MAX_WORD || (!quoted && "=?utf-8?b??=".len() + b_length > MAX_WORD))
+            {
                 break;
             }
             length += more;
@@ -118,7 +138,11 @@ fn q_length(byte: u8) -> usize {
 fn flush(pending: &mut Option<(String, Vec<u8>)>, out: &mut String) {
     if let Some((name, octets)) = pending.take() {
         // A header value stays one line, whatever was encoded.
-        out.extend(charset::decode(&name, &octets).chars().map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }));
+        out.extend(
+            charset::decode(&name, &octets)
+                .chars()
+                .map(|c| if matches!(c, '\r' | '\n' | '\0') { ' ' } else { c }),
+        );
     }
 }
 
@@ -147,7 +171,14 @@ impl<'a> Word<'a> {
             "q" | "Q" => false,
             _ => return None,
         };
-        Some((Self { charset, base64, text }, after))
+        Some((
+            Self {
+                charset,
+                base64,
+                text,
+            },
+            after,
+        ))
     }
 
     fn octets(&self) -> Vec<u8> {
@@ -184,7 +215,10 @@ mod tests {
     fn words_of_the_standard() {
         // RFC 2047 §8
         for (encoded, text) in [
-            ("=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>", "Keith Moore <moore@cs.utk.edu>"),
+            (
+                "=?US-ASCII?Q?Keith_Moore?= <moore@cs.utk.edu>",
+                "Keith Moore <moore@cs.utk.edu>",
+            ),
             ("=?ISO-8859-1?Q?Andr=E9?= Pirard", "André Pirard"),
             (
                 "=?ISO-8859-1?B?SWYgeW91IGNhbiByZWFkIHRoaXMgeW8=?= =?ISO-8859-2?B?dSB1bmRlcnN0YW5kIHRoZSBleGFtcGxlLg==?=",

@@ -1,7 +1,9 @@
 //! From header blocks to what a description keeps of them.
 
 use crate::address;
-use crate::description::{Disposition, Envelope, EnvelopeAddress, MAX_ADDRESSES, MAX_REFERENCES, Param, Part};
+use crate::description::{
+    Disposition, Envelope, EnvelopeAddress, MAX_ADDRESSES, MAX_REFERENCES, Param, Part,
+};
 use crate::header::{self, Field};
 use crate::param;
 
@@ -54,7 +56,12 @@ impl Top {
             }
         }
         shorten(&mut self.references);
-        self.message_id = self.envelope.message_id.as_deref().map(message_id).unwrap_or_default();
+        self.message_id = self
+            .envelope
+            .message_id
+            .as_deref()
+            .map(message_id)
+            .unwrap_or_default();
     }
 
     /// Reads the envelope of any message's header.
@@ -101,7 +108,9 @@ impl Top {
 pub(super) fn read_part(block: &[u8], is_message_by_default: bool, part: &mut Part) {
     let mut typed = false;
     for field in header::fields(block) {
-        let Some((prefix, name)) = field.name.split_at_checked(8) else { continue };
+        let Some((prefix, name)) = field.name.split_at_checked(8) else {
+            continue;
+        };
         if !prefix.eq_ignore_ascii_case(b"content-") {
             continue;
         }
@@ -139,17 +148,24 @@ pub(super) fn read_part(block: &[u8], is_message_by_default: bool, part: &mut Pa
         // RFC 2045 §5.2: nothing, or nothing readable, is plain text in US-ASCII.
         part.media_type = "text".into();
         part.subtype = "plain".into();
-        part.params = vec![Param { name: "charset".into(), value: "us-ascii".into() }];
+        part.params = vec![Param {
+            name: "charset".into(),
+            value: "us-ascii".into(),
+        }];
     }
 }
 
 fn read_type(value: &str, part: &mut Part) -> bool {
     let (full, params) = param::parse(value);
-    let Some((kind, subtype)) = full.split_once('/') else { return false };
+    let Some((kind, subtype)) = full.split_once('/') else {
+        return false;
+    };
     let (kind, subtype) = (kind.trim(), subtype.trim());
     // What is behind the subtype without a semicolon is not ours to guess at.
     let subtype = subtype.split_ascii_whitespace().next().unwrap_or_default();
-    let token = |text: &str| !text.is_empty() && text.len() <= 127 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let token = |text: &str| {
+        !text.is_empty() && text.len() <= 127 && text.bytes().all(|byte| byte.is_ascii_graphic())
+    };
     if !token(kind) || !token(subtype) {
         return false;
     }
@@ -177,7 +193,9 @@ fn keep(place: &mut Option<String>, field: &Field<'_>, block: &[u8]) {
 /// Appends the ids between angle brackets, each once.
 fn ids(value: &str, list: &mut Vec<String>) {
     for piece in value.split('<').skip(1) {
-        let Some((id, _)) = piece.split_once('>') else { continue };
+        let Some((id, _)) = piece.split_once('>') else {
+            continue;
+        };
         let id: String = id.split_ascii_whitespace().collect();
         if !id.is_empty() && id.len() <= MAX_ID && !list.contains(&id) {
             list.push(id);
@@ -202,7 +220,9 @@ fn message_id(value: &str) -> String {
     ids(value, &mut found);
     match found.into_iter().next() {
         Some(id) => id,
-        None if value.len() <= MAX_ID && !value.contains(char::is_whitespace) => value.trim_matches(['<', '>']).to_owned(),
+        None if value.len() <= MAX_ID && !value.contains(char::is_whitespace) => {
+            value.trim_matches(['<', '>']).to_owned()
+        }
         None => String::new(),
     }
 }

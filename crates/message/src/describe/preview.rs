@@ -22,10 +22,17 @@ pub(super) struct Preview {
 impl Preview {
     /// The body of a text part begins.
     pub fn begin(&mut self, part: &Part) {
-        let attached = part.disposition.as_ref().is_some_and(|it| it.kind == "attachment");
+        let attached = part
+            .disposition
+            .as_ref()
+            .is_some_and(|it| it.kind == "attachment");
         if self.text.is_empty() && self.tries < MAX_TRIES && !attached {
             self.tries += 1;
-            self.room = if part.subtype == "html" { MAX_HTML } else { MAX_PLAIN };
+            self.room = if part.subtype == "html" {
+                MAX_HTML
+            } else {
+                MAX_PLAIN
+            };
             self.part = PartText::new(part);
         }
     }
@@ -67,7 +74,10 @@ impl Preview {
 fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len().min(MAX_PREVIEW));
     let mut room = MAX_PREVIEW;
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}').filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}')
+        .filter(|word| !word.is_empty())
+    {
         if !line.is_empty() {
             if room < 2 {
                 break;

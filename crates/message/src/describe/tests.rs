@@ -7,9 +7,17 @@ use crate::{Kind, Summary};
 fn outline(message: &[u8]) -> Vec<String> {
     fn add(part: &Part, depth: usize, out: &mut Vec<String>) {
         let indent = "  ".repeat(depth);
-        let Part { header_start, body_start, body_end, lines, .. } = part;
+        let Part {
+            header_start,
+            body_start,
+            body_end,
+            lines,
+            ..
+        } = part;
         let (kind, subtype) = (&part.media_type, &part.subtype);
-        out.push(format!("{indent}{kind}/{subtype} {header_start}..{body_start}..{body_end} {lines}"));
+        out.push(format!(
+            "{indent}{kind}/{subtype} {header_start}..{body_start}..{body_end} {lines}"
+        ));
         part.children.iter().for_each(|child| add(child, depth + 1, out));
     }
     let mut out = Vec::new();
@@ -29,9 +37,15 @@ fn a_letter() {
         Do you like ketchup?\r\nHow about pickles?\r\n";
     let description = describe(letter);
     let envelope = &description.envelope;
-    assert_eq!(envelope.subject.as_deref(), Some("Searching for the meaning of life."));
+    assert_eq!(
+        envelope.subject.as_deref(),
+        Some("Searching for the meaning of life.")
+    );
     assert_eq!(envelope.from[0].name.as_deref(), Some("Alice"));
-    assert_eq!(envelope.sender_or_from()[0].address().as_deref(), Some("alice@crepes.fr"));
+    assert_eq!(
+        envelope.sender_or_from()[0].address().as_deref(),
+        Some("alice@crepes.fr")
+    );
     assert_eq!(envelope.in_reply_to.as_deref(), Some("<0@crepes.fr>"));
     assert_eq!(description.message_id, "1@crepes.fr");
     assert_eq!(description.references, ["a@b", "0@crepes.fr"]);
@@ -39,12 +53,21 @@ fn a_letter() {
     assert_eq!(description.size, letter.len() as u64);
     assert_eq!(description.structure.lines, 2);
     assert_eq!(description.structure.charset(), "us-ascii");
-    assert_eq!(description.facts, Facts { lines: 10, ..Facts::default() });
+    assert_eq!(
+        description.facts,
+        Facts {
+            lines: 10,
+            ..Facts::default()
+        }
+    );
 }
 
 #[test]
 fn a_letter_typed_without_header() {
-    assert_eq!(outline(b"Received: x\r\nDo you like ketchup?\r\nHow: so\r\n"), ["text/plain 0..13..44 2"]);
+    assert_eq!(
+        outline(b"Received: x\r\nDo you like ketchup?\r\nHow: so\r\n"),
+        ["text/plain 0..13..44 2"]
+    );
     assert_eq!(describe(b"How about pickles?").preview, "How about pickles?");
     assert_eq!(outline(b""), ["text/plain 0..0..0 0"]);
     assert_eq!(outline(b"A: b"), ["text/plain 0..4..4 0"]);
@@ -70,27 +93,30 @@ fn the_multipart_of_the_standard() {
 
 #[test]
 fn messages_in_messages() {
-    let message = b"Content-Type: message/rfc822\n\nSubject: in\nContent-Type: multipart/digest; boundary=x\n\n\
+    let message =
+        b"Content-Type: message/rfc822\n\nSubject: in\nContent-Type: multipart/digest; boundary=x\n\n\
         --x\n\nSubject: a\n\none\n--x\nContent-Type: text/plain\n\ntwo\n--x--\n";
     assert_eq!(
         outline(message),
         [
-            "message/rfc822 0..30..133 14",
-            "  multipart/digest 30..86..133 10",
+            "message/rfc822 0..30..147 13",
+            "  multipart/digest 30..86..147 10",
             "    message/rfc822 90..91..106 3",
             "      text/plain 91..103..106 1",
-            "    text/plain 111..138..141 1",
+            "    text/plain 111..137..140 1",
         ]
-        .map(|line| line.replace("133", "148").to_owned())
-        .map(|line| line)
     );
     let description = describe(message);
-    assert_eq!(description.structure.envelope.unwrap().subject.as_deref(), Some("in"));
+    assert_eq!(
+        description.structure.envelope.unwrap().subject.as_deref(),
+        Some("in")
+    );
 }
 
 #[test]
 fn boundaries_that_begin_alike_and_are_not_closed() {
-    let message = b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=ab\n\n\
+    let message =
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: multipart/mixed; boundary=ab\n\n\
         --ab\n\nx\n--abc\n--a b\n--ab \t\n\ny\n--a\n\nz\n-\n--\n--a--more\n--a";
     let root = describe(message).structure;
     assert_eq!(root.children.len(), 3);
@@ -105,10 +131,19 @@ fn parts_without_body_or_header_end() {
     let message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n--b\r\nContent-Type: text/html\r\n--b\r\n\r\n--b\r\n\
         Content-Type: message/rfc822\r\n--b--";
     let root = describe(message).structure;
-    let types: Vec<_> = root.children.iter().map(|part| (part.subtype.as_str(), part.size(), part.kind())).collect();
+    let types: Vec<_> = root
+        .children
+        .iter()
+        .map(|part| (part.subtype.as_str(), part.size(), part.kind()))
+        .collect();
     assert_eq!(
         types,
-        [("plain", 0, Kind::Text), ("html", 0, Kind::Text), ("plain", 0, Kind::Text), ("rfc822", 0, Kind::Message)]
+        [
+            ("plain", 0, Kind::Text),
+            ("html", 0, Kind::Text),
+            ("plain", 0, Kind::Text),
+            ("rfc822", 0, Kind::Message)
+        ]
     );
 }
 
@@ -125,7 +160,10 @@ fn what_cannot_be_looked_into_is_a_leaf() {
     }
     for header in ["Content-Type: text", "Content-Type: /plain", "Content-Type:"] {
         let root = describe(format!("{header}\r\n\r\n").as_bytes()).structure;
-        assert_eq!((root.media_type.as_str(), root.subtype.as_str()), ("text", "plain"));
+        assert_eq!(
+            (root.media_type.as_str(), root.subtype.as_str()),
+            ("text", "plain")
+        );
     }
 }
 
@@ -136,13 +174,29 @@ fn all_that_bodystructure_tells() {
         Content-Disposition: ATTACHMENT; filename*0*=utf-8''%c3%a9; filename*1=.png\r\nContent-Language: en, fr\r\n\
         Content-Location: http://x/y\r\n\r\nAAAA\r\n";
     let part = describe(message).structure;
-    assert_eq!((part.media_type.as_str(), part.subtype.as_str(), part.encoding.as_str()), ("image", "png", "base64"));
-    assert_eq!(part.params, [crate::Param { name: "name".into(), value: "a b.png".into() }]);
+    assert_eq!(
+        (
+            part.media_type.as_str(),
+            part.subtype.as_str(),
+            part.encoding.as_str()
+        ),
+        ("image", "png", "base64")
+    );
+    assert_eq!(
+        part.params,
+        [crate::Param {
+            name: "name".into(),
+            value: "a b.png".into()
+        }]
+    );
     assert_eq!(part.id.as_deref(), Some("<c@d>"));
     assert_eq!(part.description.as_deref(), Some("a =?utf-8?q?caf=C3=A9?="));
     assert_eq!(part.md5.as_deref(), Some("Q2hlY2sgSW50ZWdyaXR5IQ=="));
     assert_eq!(part.disposition.as_ref().unwrap().kind, "attachment");
-    assert_eq!(part.disposition.as_ref().unwrap().params[0].value, "utf-8''%c3%a9.png");
+    assert_eq!(
+        part.disposition.as_ref().unwrap().params[0].value,
+        "utf-8''%c3%a9.png"
+    );
     assert_eq!(part.filename().as_deref(), Some("é.png"));
     assert_eq!(part.language, ["en", "fr"]);
     assert_eq!(part.location.as_deref(), Some("http://x/y"));
@@ -155,8 +209,13 @@ fn facts_about_octets() {
     assert!(facts(b"A: \xff\r\n\r\nb").eight_bit_header && !facts(b"A: \xff\r\n\r\nb").eight_bit_body);
     assert!(facts(b"A: b\r\n\r\n\xff").eight_bit_body && !facts(b"A: b\r\n\r\n\xff").eight_bit_header);
     assert!(facts(b"A: b\r\n\r\n\0").nul && !facts(b"A: b\r\n\r\n").nul);
-    assert_eq!(facts(b"Received: a\r\nreceived: b\r\n c\r\n\r\nReceived: c").received, 2);
-    let line = |length: usize, end: &str| facts(format!("A: b\r\n\r\n{}{end}", "x".repeat(length)).as_bytes()).long_lines;
+    assert_eq!(
+        facts(b"Received: a\r\nreceived: b\r\n c\r\n\r\nReceived: c").received,
+        2
+    );
+    let line = |length: usize, end: &str| {
+        facts(format!("A: b\r\n\r\n{}{end}", "x".repeat(length)).as_bytes()).long_lines
+    };
     assert!(!line(998, "\r\n") && line(999, "\r\n") && !line(998, "\n") && line(999, "\n") && line(2000, ""));
     assert!(facts(format!("A: {}\r\n\r\n", "x".repeat(999)).as_bytes()).long_lines);
 }
@@ -164,25 +223,46 @@ fn facts_about_octets() {
 #[test]
 fn previews_say_what_is_read() {
     let preview = |message: &[u8]| describe(message).preview;
-    assert_eq!(preview(b"Content-Type: text/html\r\n\r\n<style>a</style><p>Hi <b>Bob</b>,</p><p>ketchup?"), "Hi Bob, ketchup?");
+    assert_eq!(
+        preview(b"Content-Type: text/html\r\n\r\n<style>a</style><p>Hi <b>Bob</b>,</p><p>ketchup?"),
+        "Hi Bob, ketchup?"
+    );
     assert_eq!(preview(b"Content-Transfer-Encoding: base64\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\nY2Fm\r\n6Q=="), "café");
     let blank_first = b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\n \r\n--b\r\nContent-Type: text/html\r\n\r\n<i>x\r\n--b--";
     assert_eq!(preview(blank_first), "x");
-    assert_eq!(preview(format!("\r\n{}", "é ".repeat(9000)).as_bytes()).chars().count(), 255);
-    assert_eq!(preview(format!("\r\n{}", "é".repeat(9000)).as_bytes()).chars().count(), MAX_PREVIEW_CHARS);
+    assert_eq!(
+        preview(format!("\r\n{}", "é ".repeat(9000)).as_bytes())
+            .chars()
+            .count(),
+        255
+    );
+    assert_eq!(
+        preview(format!("\r\n{}", "é".repeat(9000)).as_bytes())
+            .chars()
+            .count(),
+        MAX_PREVIEW_CHARS
+    );
 }
 
 const MAX_PREVIEW_CHARS: usize = crate::MAX_PREVIEW;
 
 #[test]
 fn bombs_stay_small() {
-    let parts = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}", "--b\r\n\r\nx\r\n".repeat(10_000));
+    let parts = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}",
+        "--b\r\n\r\nx\r\n".repeat(10_000)
+    );
     let description = describe(parts.as_bytes());
     assert_eq!(description.structure.walk().count(), MAX_PARTS);
-    assert_eq!(description.structure.children.last().unwrap().body_end, parts.len() as u64);
+    assert_eq!(
+        description.structure.children.last().unwrap().body_end,
+        parts.len() as u64
+    );
     assert!(description.facts.cut);
 
-    let levels: String = (0..1000).map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n")).collect();
+    let levels: String = (0..1000)
+        .map(|n| format!("Content-Type: multipart/mixed; boundary=b{n}\r\n\r\n--b{n}\r\n"))
+        .collect();
     let messages = "Content-Type: message/rfc822\r\n\r\n".repeat(1000);
     for bomb in [levels, messages] {
         let description = describe(bomb.as_bytes());
@@ -191,7 +271,11 @@ fn bombs_stay_small() {
         assert_eq!(Description::decode(&description.encode()), Ok(description));
     }
 
-    let header = format!("{}{}\r\nbody", "To: a@b, c@d\r\n".repeat(60_000), "X: y\r\n".repeat(100));
+    let header = format!(
+        "{}{}\r\nbody",
+        "To: a@b, c@d\r\n".repeat(60_000),
+        "X: y\r\n".repeat(100)
+    );
     let description = describe(header.as_bytes());
     assert_eq!(description.envelope.to.len(), crate::MAX_ADDRESSES);
     assert_eq!(description.structure.size(), 4);
@@ -199,7 +283,13 @@ fn bombs_stay_small() {
     let ids: String = (0..5000).map(|n| format!(" <{n}@x>\r\n")).collect();
     let description = describe(format!("References:{ids}\r\n").as_bytes());
     assert_eq!(description.references.len(), crate::MAX_REFERENCES);
-    assert_eq!((description.references[0].as_str(), description.references.last().unwrap().as_str()), ("0@x", "4999@x"));
+    assert_eq!(
+        (
+            description.references[0].as_str(),
+            description.references.last().unwrap().as_str()
+        ),
+        ("0@x", "4999@x")
+    );
 }
 
 fn messages() -> impl Strategy<Value = Vec<u8>> {
