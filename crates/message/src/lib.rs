@@ -1,6 +1,14 @@
 //! RFC 5322 and MIME: structure with offsets, envelope, building, conversion to 7 bits, Received, status notifications.
 //!
-//! This crate knows messages as bytes; it does not know mailboxes, protocols, storage or I/O.
+//! This crate knows messages as bytes; it does not know mailboxes, protocols, storage or I/O. Everything is pure: times and unique
+//! names are passed in, nothing is read or written but memory, no input makes it fail to return or grow without bound.
+//!
+//! * [`Describer`] scans a message while it streams by and gives its [`Description`]: structure with byte offsets, envelope, preview,
+//!   facts. It is stored once ([`Description::encode`]); later questions are answered from it, with reads of just the bytes they need:
+//!   [`Part::section`] for IMAP sections, [`text`] for searching, [`sevenbit`] for conversion.
+//! * [`header`], [`address`], [`param`], [`word`], [`date`], [`subject`], [`charset`], [`transfer`], [`xtext`] read, and where
+//!   it makes sense write, the pieces messages are made of. Readers are tolerant, writers strict.
+//! * [`trace`] writes what servers add, [`notify`] what they send to a sender, [`build`] what user agents write.
 
 pub mod address;
 pub mod build;

@@ -12,6 +12,8 @@
 //!   (Received, signatures), and in the text around the parts of a multipart, such characters become `?`.
 //! * An address whose local part is outside ASCII cannot be written: the conversion fails, and so does delivery
 //!   (RFC 6531 §3.6).
+//! * Header lines of more than 998 octets are folded; a single word that long becomes encoded-words in a field of text, and stays as it is
+//!   in a field with a grammar.
 //! * No field is dropped. Signatures (DKIM-Signature, `multipart/signed`, ARC) stay as they are and no longer verify
 //!   where what they sign has changed: nobody is led to believe anything else.
 
@@ -223,12 +225,19 @@ impl Encode {
         self.encoder.push(&self.decoded, out);
     }
 
-    fn finish(mut self: Box<Self>, out: &mut Vec<u8>, is_last: bool) {
-        self.decoded.clear();
-        self.decoder.finish(&mut self.decoded);
-        self.encoder.push(&self.decoded, out);
-        self.encoder.finish(out);
-        if is_last && self.base64 {
+    fn finish(self, out: &mut Vec<u8>, is_last: bool) {
+        let Self {
+            decoder,
+            mut encoder,
+            mut decoded,
+            base64,
+            ..
+        } = self;
+        decoded.clear();
+        decoder.finish(&mut decoded);
+        encoder.push(&decoded, out);
+        encoder.finish(out);
+        if is_last && base64 {
             out.extend_from_slice(b"\r\n");
         }
     }

@@ -79,7 +79,7 @@ fn a_report_has_its_three_parts() {
     );
     let text = String::from_utf8(text).unwrap();
     assert!(
-        text.contains("could not be delivered to:")
+        text.contains("could not be\r\ndelivered to:")
             && text.contains("no mailbox of this name at hamburger.edu"),
         "{text}"
     );
