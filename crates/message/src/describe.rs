@@ -442,6 +442,11 @@ impl Describer {
             .last()
             .map_or(part.body_start, |child| child.body_end);
         part.body_end = end.max(least);
+        let count = if part.body_end > end {
+            self.lines.count
+        } else {
+            count
+        };
         part.lines = if part.size() == 0 {
             0
         } else {

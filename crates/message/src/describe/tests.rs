@@ -136,6 +136,12 @@ fn parts_without_body_or_header_end() {
         .iter()
         .map(|part| (part.subtype.as_str(), part.size(), part.kind()))
         .collect();
+    let inner =
+        b"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: message/rfc822\n\nA: b\n\n--a--";
+    assert_eq!(
+        outline(inner)[1..],
+        ["  message/rfc822 47..77..83 2", "    text/plain 77..83..83 0"]
+    );
     assert_eq!(
         types,
         [
