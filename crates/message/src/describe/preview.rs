@@ -3,8 +3,9 @@
 use crate::description::{MAX_PREVIEW, Part};
 use crate::text::PartText;
 
-/// Most raw octets looked at for a preview of plain text, and of HTML, whose head may be long.
-const MAX_PLAIN: usize = 3 * 1024;
+/// Most raw octets looked at for a preview: of text as it is, of encoded text, and of HTML, whose head may be long.
+const MAX_PLAIN: usize = 1024;
+const MAX_ENCODED: usize = 3 * 1024;
 const MAX_HTML: usize = 16 * 1024;
 /// Text parts tried before a message is taken to say nothing.
 const MAX_TRIES: u32 = 8;
@@ -28,10 +29,10 @@ impl Preview {
             .is_some_and(|it| it.kind == "attachment");
         if self.text.is_empty() && self.tries < MAX_TRIES && !attached {
             self.tries += 1;
-            self.room = if part.subtype == "html" {
-                MAX_HTML
-            } else {
-                MAX_PLAIN
+            self.room = match (part.subtype.as_str(), part.encoding.as_str()) {
+                ("html", _) => MAX_HTML,
+                (_, "base64" | "quoted-printable") => MAX_ENCODED,
+                _ => MAX_PLAIN,
             };
             self.part = PartText::new(part);
         }
