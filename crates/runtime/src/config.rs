@@ -22,7 +22,7 @@ pub use hidden::{Hidden, HiddenUrl};
 pub use limits::Limits;
 pub use listeners::{Listener, Listeners};
 pub use load::{ConfigError, load, load_text};
-pub use units::{duration, size};
+pub use units::{duration, format_duration, format_size, parse_duration, parse_size, size};
 
 /// A part a process can play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -28,13 +28,14 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// A listening socket with a descriptor in reserve, so that a connection can still be turned away when no more are left.
-pub(crate) struct Acceptor {
+pub struct Acceptor {
     listener: TcpListener,
     reserve: Option<File>,
 }
 
 impl Acceptor {
-    pub(crate) fn new(listener: TcpListener) -> Self {
+    /// Accepts from a listening socket.
+    pub fn new(listener: TcpListener) -> Self {
         Self {
             listener,
             reserve: reserve(),
@@ -42,7 +43,7 @@ impl Acceptor {
     }
 
     /// The next connection, with keepalive set and without Nagle's delay. Cancel-safe.
-    pub(crate) async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {

@@ -1,3 +1,34 @@
 //! The mail system in one binary: roles, wiring, administration and the user agent.
+//!
+//! * `command`: what is typed, a file a command.
+//! * `node`: opens the engines and wires the roles of one process. Nothing else in the project knows concrete engines.
+//! * `admin`: the operators' gRPC listener and its clients.
+//! * `demo`: two nodes and the textbook's letter.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod admin;
+mod command;
+mod node;
+mod output;
+
+/// Serving mail is many small allocations from many threads.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match command::Arguments::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        // `postrider trace | head` ends like this, and is content.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!(
+                "postrider: {}",
+                format!("{error:#}").trim_end().replace('\n', "; ")
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -263,7 +263,7 @@ fn a_client_that_never_reads_holds_nobody_up() {
 
 #[test]
 fn half_a_command_and_then_silence_ends_in_a_time_out() {
-    let node = node("[limits]\ngreeting_timeout = \"1s\"\nidle_timeout = \"1s\"\n");
+    let node = node("[limits]\nlogin = \"1s\"\nsmtp_idle = \"1s\"\npop3_idle = \"1s\"\nimap_idle = \"1s\"\n");
     for (listener, half) in [("smtp", "EHL"), ("pop3", "US"), ("imap", "a LOG")] {
         let mut wire = Wire::connect(node.address(listener));
         wire.line();

@@ -29,8 +29,8 @@ pub enum ConfigError {
         /// What, and what to do.
         problem: String,
     },
-    /// Keys that do not go together, a line each.
-    #[error("{}", .0.join("\n"))]
+    /// Keys that do not go together: all that is wrong.
+    #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
 }
 
@@ -124,14 +124,26 @@ fn apply_variable(table: &mut Table, variable: &str, text: &str) -> Result<Confi
 }
 
 fn in_file(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
-    let place = match error.span() {
-        Some(span) => {
-            let before = text.get(..span.start).unwrap_or(text);
-            format!("{name}:{}", before.matches('\n').count() + 1)
-        }
-        None => name.to_owned(),
+    let problem = explain(error.message());
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return wrong(name, problem);
     };
-    wrong(&place, explain(error.message()))
+    let place = format!("{name}:{}", before.matches('\n').count() + 1);
+    match key_before(before).filter(|_| !error.message().starts_with("unknown field")) {
+        Some(key) => wrong(&place, format!("{key}: {problem}")),
+        None => wrong(&place, problem),
+    }
+}
+
+/// The key whose value begins (or goes on, in a list) where the text ends.
+fn key_before(text: &str) -> Option<&str> {
+    let (before, value) = text.rsplit_once('=')?;
+    let in_value = value.trim().is_empty() || value.trim_start().starts_with('[');
+    let key = before
+        .trim_end()
+        .rsplit(|c: char| !(c.is_alphanumeric() || "_-\".".contains(c)))
+        .next()?;
+    (in_value && !key.is_empty()).then_some(key)
 }
 
 fn wrong(place: &str, problem: String) -> ConfigError {
@@ -217,6 +229,7 @@ mod tests {
                 ),
                 ("POSTRIDER__LISTENERS__IMAP__BIND", ""),
                 ("POSTRIDER__STORAGE__ENGINE", "memory"),
+                ("POSTRIDER__QUEUE__ENGINE", "memory"),
                 ("POSTRIDER__OUTBOUND__ROUTES__CREPES.FR", "127.0.0.1:3525"),
                 ("PATH", "/bin"),
             ],
@@ -248,13 +261,17 @@ mod tests {
         );
         assert_eq!(
             error("[storage]\nengine = \"embeded\""),
-            "postrider.toml:2: unknown value `embeded`; did you mean `embedded`?"
+            "postrider.toml:2: engine: unknown value `embeded`; did you mean `embedded`?"
         );
         assert!(
             error("[limits]\n\nsmtp_idle = \"5 parsecs\"")
-                .starts_with("postrider.toml:3: `5 parsecs` is not a duration")
+                .starts_with("postrider.toml:3: smtp_idle: `5 parsecs` is not a duration")
         );
-        assert!(error("hostname = \"a b\"").starts_with("postrider.toml:1: the domain is not"));
+        assert!(error("hostname = \"a b\"").starts_with("postrider.toml:1: hostname: the domain is not"));
+        assert!(
+            error("[queue]\nretry = { first = \"x\" }").starts_with("postrider.toml:2: first: `x` is not")
+        );
+        assert!(error("[listeners.smtp]\nbind = [\"x\"]").starts_with("postrider.toml:2: bind: "));
         assert!(error("roles = [").starts_with("postrider.toml:1: "));
         assert_eq!(
             from("", &[("POSTRIDER__LIMITS__RECIPIENT", "7")]).unwrap_err(),

@@ -66,6 +66,10 @@ impl Config {
             "storage.cql.contact_points: name at least one node, as in [\"scylla-0:9042\"]",
         );
         check(
+            self.queue.engine != QueueEngine::Embedded || self.storage.engine == StorageEngine::Embedded,
+            "queue.engine: \"embedded\" shares the database of storage.engine = \"embedded\"; set queue.engine = \"memory\" or \"kafka\"",
+        );
+        check(
             self.queue.engine != QueueEngine::Kafka || !self.queue.kafka.brokers.is_empty(),
             "queue.kafka.brokers: name at least one broker, as in [\"kafka-0:9092\"]",
         );
