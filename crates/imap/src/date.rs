@@ -119,7 +119,7 @@ fn month_number(text: &[u8]) -> Option<u32> {
 
 /// Days since the epoch of a day of the Gregorian calendar (years counted from March, in eras of 400 years).
 fn days(year: u32, month: u32, day: u32) -> Option<i32> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let last = match month {
         2 if leap => 29,
         2 => 28,

@@ -12,6 +12,7 @@ mod date;
 mod frame;
 mod parse;
 
+pub mod client;
 pub mod command;
 pub mod mailbox;
 pub mod response;
@@ -19,6 +20,7 @@ pub mod session;
 pub mod set;
 pub mod view;
 
+pub use client::Client;
 pub use command::Command;
 pub use parse::ParseError;
 pub use session::{Event, Session};

@@ -36,11 +36,26 @@ pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
     /// Mailbox names are UTF-8 rather than modified UTF-7.
     utf8: bool,
+    /// NUL may be in any literal: servers send messages as they are.
+    nul: bool,
 }
 
 impl<'a> Cursor<'a> {
     pub fn new(text: &'a [u8], utf8: bool) -> Self {
-        Self { rest: text, utf8 }
+        Self {
+            rest: text,
+            utf8,
+            nul: false,
+        }
+    }
+
+    /// A place in a response.
+    pub fn in_response(text: &'a [u8]) -> Self {
+        Self {
+            rest: text,
+            utf8: true,
+            nul: true,
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -288,7 +303,7 @@ impl<'a> Cursor<'a> {
     fn literal(&mut self, what: &'static str) -> Result<&'a [u8]> {
         let (octets, rest) = whole_literal(self.rest).ok_or(ParseError::Expected(what))?;
         let binary = self.rest.first() == Some(&b'~');
-        if !binary && memchr::memchr(0, octets).is_some() {
+        if !binary && !self.nul && memchr::memchr(0, octets).is_some() {
             return Err(ParseError::Invalid("NUL in a literal"));
         }
         self.rest = rest;

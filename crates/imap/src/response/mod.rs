@@ -26,4 +26,4 @@ pub use quota::{Usage, quota, quota_root};
 pub use search::{ESearch, ThreadNode, esearch, search, sort, thread};
 pub use status::{Kind, Reply, capability, enabled, id, untagged};
 pub use text::{Numbers, Syntax};
-pub(crate) use text::{astring, human, is_astring_char, literal_start, mailbox, number, string};
+pub(crate) use text::{human, is_astring_char, number, string};

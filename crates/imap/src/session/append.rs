@@ -75,9 +75,7 @@ impl Session {
     ) -> Option<Step<Event>> {
         self.framer = Framer::default();
         self.deadline = None;
-        let Some(progress) = current.append.as_mut() else {
-            return None;
-        };
+        let progress = current.append.as_mut()?;
         let index = progress.index;
         let mailbox = progress.mailbox.clone();
         progress.index = index.saturating_add(1);

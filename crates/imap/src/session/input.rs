@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::{Buf, BufMut, BytesMut};
-use postrider_wire::{Session as _, Step};
+use postrider_wire::Step;
 
 use super::server::{Current, Phase, Session, State};
 use super::{Event, Limits};
