@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use machine::{Outcome, Report, Verb, Verdict};
 pub use memory::Memory;
 pub use notice::{Notice, NoticeKind};
-pub use queue::{Claim, Claimed, Clock, Queue, Settings, Settled, system_clock};
+pub use queue::{Claim, Claimed, Clock, Queue, Settings, Settled, Ticket, system_clock};
 pub use retry::RetryPolicy;
 pub use unit::{
     Destination, LocalDelivery, NewUnit, Notify, Priority, Recipient, RecipientState, State, Unit,

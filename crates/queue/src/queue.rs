@@ -70,10 +70,22 @@ impl Claim {
         &self.unit
     }
 
+    /// What prolongs it, from wherever the time is kept.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { unit: self.unit.new.id, generation: self.unit.generation }
+    }
+
     /// Nothing is to be sent: the sender is still to be told of what is recorded. Judge an empty report.
     pub fn only_tells(&self) -> bool {
         !self.unit.owed.is_empty()
     }
+}
+
+/// What prolongs a claim; see [`Queue::renew`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket {
+    unit: UnitId,
+    generation: u64,
 }
 
 /// What came of asking for a claim.
@@ -201,16 +213,9 @@ impl Queue {
     }
 
     /// Prolongs a claim by the lease. False: it is no longer ours, and what is being sent should be stopped.
-    pub async fn renew(&self, claim: &mut Claim) -> Result<bool> {
+    pub async fn renew(&self, ticket: Ticket) -> Result<bool> {
         let lease = self.lease(self.now());
-        let written = self
-            .inner
-            .units
-            .renew(claim.unit.new.id, claim.unit.generation, lease)
-            .await?;
-        if written == Written::Yes {
-            claim.unit.lease = lease;
-        }
+        let written = self.inner.units.renew(ticket.unit, ticket.generation, lease).await?;
         Ok(written == Written::Yes)
     }
 
@@ -242,7 +247,7 @@ impl Queue {
         if !inserts.is_empty() && !self.inner.units.applies_atomically() {
             // Recorded with the debt first, so that what is told cannot change any more.
             let mut debt = next.clone();
-            (debt.state, debt.generation, debt.lease) = (State::Sending, expected + 1, claimed.lease);
+            (debt.state, debt.generation, debt.lease) = (State::Sending, expected + 1, self.lease(now));
             debt.warned = claimed.warned;
             if !self
                 .apply(expected, &debt, Some(debt.clone()), Vec::new())

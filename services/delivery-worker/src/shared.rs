@@ -1,0 +1,173 @@
+//! What all parts of a worker use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_proto::Link;
+use postrider_proto::directory::directory_client::DirectoryClient;
+use postrider_proto::mailstore::mail_store_client::MailStoreClient;
+use postrider_queue::engine::WakeUp;
+use postrider_queue::{Claim, Claimed, Queue, Report, Ticket};
+use postrider_runtime::{Budget, Trace};
+use postrider_smtp::client;
+use postrider_types::ContentId;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::content::Reader;
+use crate::record::Record;
+use crate::resolve::{Resolver, Trouble};
+use crate::settings::Settings;
+use crate::{attempt, notify};
+
+/// How long a unit whose notification could not be made waits for the next try.
+const OWED_WAIT: Duration = Duration::from_secs(60);
+
+/// What all parts of a worker use.
+pub struct Shared {
+    pub queue: Queue,
+    pub settings: Settings,
+    pub store: MailStoreClient<Link>,
+    pub directory: DirectoryClient<Link>,
+    pub record: Record,
+    pub budget: Budget,
+    pub resolver: Resolver,
+    /// How connections speak, with STARTTLS as configured, and without it.
+    pub speech: Speech,
+    pub tls: Arc<rustls::ClientConfig>,
+    /// Connections to all sites together.
+    pub connections: Arc<Semaphore>,
+    /// Attempts and connections under way.
+    pub tasks: TaskTracker,
+    /// No new work.
+    pub drain: CancellationToken,
+    /// No work at all: what is still under way is given up.
+    pub stop: CancellationToken,
+}
+
+/// The two ways to speak.
+pub struct Speech {
+    pub usual: Arc<client::Config>,
+    pub clear: Arc<client::Config>,
+}
+
+impl Shared {
+    /// Claims a unit that is about to be tried. `None`: it is not to be tried, or not by us.
+    pub async fn claim(&self, wake_up: WakeUp) -> Option<Claim> {
+        match self.queue.claim(wake_up).await {
+            Ok(Claimed::Yes(claim)) if claim.only_tells() => {
+                self.finish(claim, Report::default()).await;
+                None
+            }
+            Ok(Claimed::Yes(claim)) => Some(claim),
+            Ok(Claimed::Stale | Claimed::Suspended) => None,
+            Err(error) => {
+                // The reconciler finds the unit again.
+                tracing::warn!(%error, "a unit could not be claimed");
+                None
+            }
+        }
+    }
+
+    /// Records what an attempt brought, with the notifications that follow from it.
+    pub async fn finish(&self, claim: Claim, report: Report) {
+        let verdict = self.queue.judge(&claim, &report);
+        let after = verdict.unit.clone();
+        let unit = after.new.id;
+        let told = verdict.notices.clone();
+        let done = if told.is_empty() {
+            self.queue.finish(claim, verdict, Vec::new()).await
+        } else {
+            match notify::compose(self, &after, &told).await {
+                Ok(notifications) => self.queue.finish(claim, verdict, notifications).await,
+                Err(error) => {
+                    tracing::warn!(%unit, %error, "a notification could not be made now; it stays owed");
+                    self.record.report(&after, &report);
+                    let kept = self.queue.finish_owing(claim, verdict, OWED_WAIT).await;
+                    return log_finish(unit, kept);
+                }
+            }
+        };
+        if matches!(done, Ok(true)) {
+            self.record.report(&after, &report);
+            for notice in &told {
+                self.record.notified(&after, notify::kind_name(notice.kind), format!("unit {}", notice.id));
+            }
+        }
+        log_finish(unit, done);
+    }
+
+    /// The whole unit failed, or has to wait, for one reason.
+    pub async fn finish_all(&self, claim: Claim, began: u64, trouble: &Trouble) {
+        use postrider_queue::Outcome;
+        let outcome = if trouble.permanent { Outcome::Failed } else { Outcome::Later };
+        let report = attempt::same_for_all(claim.unit(), began, outcome, &trouble.reply);
+        self.finish(claim, report).await;
+    }
+
+    /// Gives a claim back untried.
+    pub async fn give_back(&self, claim: Claim) {
+        if let Err(error) = self.queue.give_back(claim, Duration::ZERO).await {
+            tracing::warn!(%error, "a claim could not be given back; its lease will pass");
+        }
+    }
+
+    /// Reads a content.
+    pub fn reader(&self, content: ContentId, at: u64, end: u64) -> Reader {
+        Reader::new(self.store.clone(), self.budget.clone(), content, at, end)
+    }
+
+    /// Renews a claim for as long as the guard lives.
+    pub fn keep(self: &Arc<Self>, ticket: Ticket) -> Kept {
+        let (shared, lost) = (self.clone(), CancellationToken::new());
+        let saying = lost.clone();
+        let every = self.queue.settings().lease / 3;
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(every).await;
+                match shared.queue.renew(ticket).await {
+                    Ok(true) => {}
+                    Ok(false) => return saying.cancel(),
+                    Err(error) => tracing::warn!(%error, "a claim could not be renewed"),
+                }
+            }
+        });
+        Kept { task, lost }
+    }
+}
+
+/// Keeps a claim alive.
+pub struct Kept {
+    task: tokio::task::JoinHandle<()>,
+    lost: CancellationToken,
+}
+
+impl Kept {
+    /// Whether the claim is somebody else's now.
+    pub fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The message's trace, for an attempt.
+pub fn span(claim: &Claim, host: &str) -> tracing::Span {
+    let new = &claim.unit().new;
+    let Ok(trace) = new.trace.parse::<Trace>() else { return tracing::Span::none() };
+    let make = || tracing::info_span!("attempt", unit = %new.id, host, attempts = claim.unit().attempts);
+    trace.span(make).0
+}
+
+fn log_finish(unit: postrider_types::UnitId, done: postrider_queue::Result<bool>) {
+    match done {
+        Ok(true) => {}
+        Ok(false) => tracing::warn!(%unit, "the claim was lost before its outcome was recorded"),
+        Err(error) => tracing::error!(%unit, %error, "an outcome could not be recorded; the unit is tried again"),
+    }
+}
