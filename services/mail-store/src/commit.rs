@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::cache::Account;
 use crate::clock;
-use crate::draft::{Draft, Lookups, Sealed};
+use crate::draft::{Draft, Lookups, MAX_LOOKUP, Sealed};
 use crate::failure::{storage, unavailable};
 use crate::service::Service;
 use crate::state::State;
@@ -368,30 +368,27 @@ async fn look_up(
     hashes: &[u64],
 ) -> Result<Lookups, Failure> {
     let receipts = async {
-        if deliveries.is_empty() {
-            Ok(Vec::new())
-        } else {
-            engine.receipts(account, deliveries).await
+        let mut found = HashMap::new();
+        for some in deliveries.chunks(MAX_LOOKUP) {
+            let receipts = engine.receipts(account, some).await?;
+            found.extend(receipts.into_iter().map(|receipt| (receipt.delivery, receipt)));
         }
+        Ok(found)
     };
-    let references = async {
-        if hashes.is_empty() {
-            Ok(Vec::new())
-        } else {
-            engine.references(account, hashes).await
+    let threads = async {
+        let mut found = HashMap::new();
+        for some in hashes.chunks(MAX_LOOKUP) {
+            let references = engine.references(account, some).await?;
+            found.extend(
+                references
+                    .into_iter()
+                    .map(|reference| (reference.hash, reference.thread)),
+            );
         }
+        Ok(found)
     };
-    let (receipts, references) = tokio::try_join!(receipts, references).map_err(storage)?;
-    Ok(Lookups {
-        receipts: receipts
-            .into_iter()
-            .map(|receipt| (receipt.delivery, receipt))
-            .collect(),
-        threads: references
-            .into_iter()
-            .map(|reference| (reference.hash, reference.thread))
-            .collect::<HashMap<_, _>>(),
-    })
+    let (receipts, threads) = tokio::try_join!(receipts, threads).map_err(storage)?;
+    Ok(Lookups { receipts, threads })
 }
 
 /// Whether the engine has nothing newer.

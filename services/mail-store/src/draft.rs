@@ -25,7 +25,7 @@ use crate::state::{State, Step};
 /// Keywords a folder remembers as being in use; later ones are still kept on their messages.
 const MAX_FOLDER_KEYWORDS: usize = 256;
 /// The most ids the engine takes in one call.
-const MAX_LOOKUP: usize = 1000;
+pub(crate) const MAX_LOOKUP: usize = 1000;
 
 /// What every account has from its first commit on: name and role.
 const FIRST_FOLDERS: [(&str, &str); 6] = [

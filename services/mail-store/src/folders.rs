@@ -156,8 +156,9 @@ impl Service {
                 index: None,
             });
         }
-        let (state, index) = self.view_indexed(account, row.id).await?;
-        let row = state.folder(row.id).ok_or_else(no_such_folder)?.clone();
+        let id = row.id;
+        let (state, index) = self.indexed(account, state, id).await?;
+        let row = state.folder(id).ok_or_else(no_such_folder)?.clone();
         Ok(Opened {
             version: state.version(),
             row,

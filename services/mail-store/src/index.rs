@@ -38,25 +38,39 @@ const MAX_ROUNDS: usize = 64;
 pub(crate) const ALL_UIDS: std::ops::RangeInclusive<Uid> = Uid(1)..=Uid(u32::MAX);
 
 impl Service {
-    /// The state of an account, with the index of this folder loaded.
+    /// The state of an account as of now, with the index of this folder.
     pub async fn view_indexed(
         self: &Arc<Self>,
         account: AccountId,
         folder: FolderId,
     ) -> Result<(Arc<State>, FolderIndex), Failure> {
+        let state = self.view(account).await?;
+        self.indexed(account, state, folder).await
+    }
+
+    /// The same, from a state that was just viewed: nothing is asked twice.
+    pub async fn indexed(
+        self: &Arc<Self>,
+        account: AccountId,
+        mut state: Arc<State>,
+        folder: FolderId,
+    ) -> Result<(Arc<State>, FolderIndex), Failure> {
         for _ in 0..MAX_ROUNDS {
-            let state = self.view(account).await?;
             if let Some(index) = state.index(folder).cloned() {
                 return Ok((state, index));
             }
             let row = state.folder(folder).ok_or_else(no_such_folder)?.clone();
             let entry = self.accounts.get(account);
             let _loading = entry.loading.lock().await;
-            if entry.state().is_some_and(|state| state.index(folder).is_some()) {
-                continue;
+            let loaded = entry.state().filter(|state| state.index(folder).is_some());
+            if loaded.is_none() {
+                self.load_index(&entry, &state, &row).await?;
+                self.accounts.weigh(&entry);
             }
-            self.load_index(&entry, &state, &row).await?;
-            self.accounts.weigh(&entry);
+            state = match loaded.or_else(|| entry.state()) {
+                Some(state) => state,
+                None => self.view(account).await?,
+            };
         }
         Err(unavailable("the folder changes too fast to be opened"))
     }

@@ -1,0 +1,179 @@
+//! Searching, and what it reads.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod harness;
+
+use harness::*;
+use postrider_proto::mailstore::search_key::{Day, Header, Key, Keys, day};
+use postrider_proto::mailstore::*;
+use postrider_store::memory::{Fault, Operation};
+use postrider_types::SystemFlag;
+
+const SEEN: u32 = SystemFlag::Seen as u32;
+const DAY: u64 = 86_400_000;
+
+fn key(key: Key) -> SearchKey {
+    SearchKey { key: Some(key) }
+}
+
+fn not(inner: Key) -> Key {
+    Key::Not(Box::new(key(inner)))
+}
+
+fn and(keys: Vec<Key>) -> Key {
+    Key::And(Keys {
+        keys: keys.into_iter().map(key).collect(),
+    })
+}
+
+fn or(keys: Vec<Key>) -> Key {
+    Key::Or(Keys {
+        keys: keys.into_iter().map(key).collect(),
+    })
+}
+
+fn header(name: &str, value: &str) -> Key {
+    Key::Header(Header {
+        name: name.into(),
+        value: value.into(),
+    })
+}
+
+/// Three letters: ketchup (seen), pickles, mustard; received a day apart.
+async fn letters(client: &mut Client) {
+    let letters = [
+        ("1@a", "Ketchup =?utf-8?q?Caf=C3=A9?=", "tomato"),
+        ("2@a", "pickles", "cucumber"),
+        ("3@a", "mustard", "Senf tomato"),
+    ];
+    for (at, (id, subject, body)) in letters.into_iter().enumerate() {
+        let mut request = delivery(letter(id, subject, "", body), vec![recipient(7)]);
+        request.received = (at as u64 + 10) * DAY + 5;
+        client.deliver(request).await.unwrap();
+    }
+    store(client, 7, INBOX, uids(&[1]), SEEN).await;
+}
+
+#[tokio::test]
+async fn every_criterion_finds_what_it_means() {
+    let (_, mut client) = fresh();
+    letters(&mut client).await;
+    let rows = list(&mut client, 7, INBOX).await;
+    let day = |which: day::Which, relation: day::Relation, day| {
+        Key::Day(Day {
+            which: which.into(),
+            relation: relation.into(),
+            day,
+        })
+    };
+    use day::{Relation::*, Which::*};
+    let cases = [
+        (Key::All(true), vec![1, 2, 3]),
+        (Key::Flags(SEEN), vec![1]),
+        (not(Key::Flags(SEEN)), vec![2, 3]),
+        (Key::Uids(uids(&[2, 3, 4])), vec![2, 3]),
+        (Key::Larger(rows[1].size), vec![1, 3]),
+        (Key::Smaller(rows[0].size), vec![2, 3]),
+        (day(Received, Before, 11), vec![1]),
+        (day(Received, On, 11), vec![2]),
+        (day(Received, Since, 11), vec![2, 3]),
+        // 22 November 2026.
+        (day(Sent, On, 20_779), vec![1, 2, 3]),
+        (day(Sent, Before, 20_779), vec![]),
+        (day(Saved, Since, 20_000), vec![1, 2, 3]),
+        (header("Subject", "CAFÉ"), vec![1]),
+        (header("message-id", "2@"), vec![2]),
+        (header("From", ""), vec![1, 2, 3]),
+        (header("X-None", ""), vec![]),
+        (Key::Body("TOMATO".into()), vec![1, 3]),
+        (Key::Body("ketchup".into()), vec![]),
+        (Key::Text("ketchup".into()), vec![1]),
+        (Key::Text("hamburger.edu".into()), vec![1, 2, 3]),
+        (Key::ModseqAtLeast(rows[2].modseq), vec![1, 3]),
+        (Key::YoungerSeconds(60), vec![]),
+        (Key::OlderSeconds(60), vec![1, 2, 3]),
+        (Key::ContentId(rows[1].content_id.clone()), vec![2]),
+        (Key::ThreadId(rows[2].thread_id.clone()), vec![3]),
+        (Key::Keyword("$none".into()), vec![]),
+        (
+            and(vec![Key::Body("tomato".into()), not(Key::Flags(SEEN))]),
+            vec![3],
+        ),
+        (
+            or(vec![header("Subject", "pickles"), Key::Flags(SEEN)]),
+            vec![1, 2],
+        ),
+        (
+            not(or(vec![
+                Key::Body("cucumber".into()),
+                header("subject", "mustard"),
+            ])),
+            vec![1],
+        ),
+        (and(vec![]), vec![1, 2, 3]),
+        (or(vec![]), vec![]),
+    ];
+    for (key, expected) in cases {
+        assert_eq!(
+            search(&mut client, 7, INBOX, key.clone()).await,
+            expected,
+            "{key:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_highest_modseq_is_told_when_it_was_asked_about() {
+    let (_, mut client) = fresh();
+    letters(&mut client).await;
+    let (version, ..) = open(&mut client, 7, INBOX).await;
+    let mut request = SearchMessagesRequest {
+        account: 7,
+        folder: INBOX,
+        key: Some(key(Key::ModseqAtLeast(1))),
+    };
+    assert_eq!(
+        client
+            .search_messages(request.clone())
+            .await
+            .unwrap()
+            .into_inner()
+            .highest_modseq,
+        version
+    );
+    request.key = Some(key(Key::All(true)));
+    assert_eq!(
+        client
+            .search_messages(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .highest_modseq,
+        0
+    );
+}
+
+/// What the index can answer reads nothing but the head.
+#[tokio::test]
+async fn searching_for_flags_reads_no_message() {
+    let (engine, mut client) = fresh();
+    letters(&mut client).await;
+    open(&mut client, 7, INBOX).await;
+    // The head is read to know that the cache is current; a second read would fail.
+    engine.inject(Operation::Read, Fault::Delay(std::time::Duration::ZERO));
+    engine.inject(Operation::Read, Fault::Unavailable);
+    let unseen = and(vec![not(Key::Flags(SEEN)), Key::Uids(uids(&[1, 2]))]);
+    assert_eq!(search(&mut client, 7, INBOX, unseen).await, [2]);
+}
+
+#[tokio::test]
+async fn a_long_message_is_searched_to_its_end() {
+    let (_, mut client) = fresh();
+    let body = format!("{}\r\nneedle in the hay", "hay ".repeat(200_000));
+    deliver(&mut client, 7, letter("1@a", "s", "", &body)).await;
+    deliver(&mut client, 7, letter("2@a", "s", "", "hay only")).await;
+    assert_eq!(
+        search(&mut client, 7, INBOX, Key::Body("needle in".into())).await,
+        [1]
+    );
+}
