@@ -177,31 +177,15 @@ impl Server {
         self.peer.tls
     }
 
-    /// What to write behind `with` in `Received:` (RFC 3848, RFC 6531 §4.3), for the transaction at hand.
-    pub fn protocol(&self) -> &'static str {
-        let extended = self.peer.hello.as_ref().is_some_and(|hello| hello.extended);
-        let utf8 = self
-            .transaction
-            .as_ref()
-            .is_some_and(|transaction| transaction.utf8);
-        match (extended, utf8, self.peer.tls, self.peer.user.is_some()) {
-            (_, true, false, false) => "UTF8SMTP",
-            (_, true, true, false) => "UTF8SMTPS",
-            (_, true, false, true) => "UTF8SMTPA",
-            (_, true, true, true) => "UTF8SMTPSA",
-            (false, ..) => "SMTP",
-            (true, _, false, false) => "ESMTP",
-            (true, _, true, false) => "ESMTPS",
-            (true, _, false, true) => "ESMTPA",
-            (true, _, true, true) => "ESMTPSA",
-        }
+    /// Whether the client said EHLO, not HELO.
+    pub fn is_extended(&self) -> bool {
+        self.peer.hello.as_ref().is_some_and(|hello| hello.extended)
     }
 
     /// Writes a reply.
     pub(super) fn reply(&mut self, reply: &Reply, output: &mut BytesMut) {
         let start = output.len();
-        let extended = self.peer.hello.as_ref().is_some_and(|hello| hello.extended);
-        reply.encode(extended, output);
+        reply.encode(self.is_extended(), output);
         show(
             &mut self.observer,
             Direction::Sent,
