@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! # A comment; the first names the RFC section.
-//! @ tls | starttls | plaintext | drain | wait 601 | close | store-away | remove-fails
+//! @ tls | starttls | plaintext | drain | wait 601 | close | store-away | update-fails
 //! C: a line the client sends, CRLF added; \n \r \\ \xHH are themselves, and a trailing \ leaves the CRLF out
 //! C+ a line sent together with the next one
 //! S: +OK* a line the server answers; `*` stands for the rest
@@ -66,7 +66,7 @@ struct Player {
     output: BytesMut,
     events: Vec<String>,
     store_away: bool,
-    remove_fails: bool,
+    update_fails: bool,
     wants_tls: bool,
     closed: bool,
 }
@@ -80,7 +80,7 @@ impl Player {
             output: BytesMut::new(),
             events: Vec::new(),
             store_away: false,
-            remove_fails: false,
+            update_fails: false,
             wants_tls: false,
             closed: false,
         }
@@ -109,7 +109,7 @@ impl Player {
             ("wait", seconds) => self.now += Duration::from_secs(seconds.parse().unwrap()),
             ("close", _) => self.server.input_closed(),
             ("store-away", _) => self.store_away = true,
-            ("remove-fails", _) => self.remove_fails = true,
+            ("update-fails", _) => self.update_fails = true,
             (other, _) => panic!("unknown directive {other}"),
         }
     }
@@ -164,10 +164,10 @@ impl Player {
                 }
                 self.server.end_message(&mut self.output);
             }
-            Event::Remove if self.remove_fails => {
+            Event::Update if self.update_fails => {
                 self.server.refused(Refusal::Temporary("the store is away"))
             }
-            Event::Remove => self.server.removed(),
+            Event::Update => self.server.updated(),
             Event::Flush => {}
         }
     }
@@ -181,7 +181,7 @@ impl Player {
             Event::Open { user } => format!("open {user}"),
             Event::ProofFailed { user } => format!("proof failed {user}"),
             Event::Retrieve { message } => format!("retrieve {message}"),
-            Event::Remove => format!("remove {:?}", self.server.marked().collect::<Vec<_>>()),
+            Event::Update => format!("update {:?}", self.server.marked().collect::<Vec<_>>()),
             Event::Flush => "flush".into(),
         }
     }
@@ -282,7 +282,7 @@ fn play_file(path: &Path) {
     let unread: Vec<_> = player
         .events
         .iter()
-        .filter(|event| event.starts_with("remove"))
+        .filter(|event| event.starts_with("update [") && *event != "update []")
         .collect();
     assert!(unread.is_empty(), "{name}: nobody expected {unread:?}");
     assert_eq!(

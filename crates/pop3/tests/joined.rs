@@ -84,9 +84,9 @@ impl Joined {
                     .all(|piece| self.server.write_message(piece, &mut self.downward));
                 self.server.end_message(&mut self.downward);
             }
-            Event::Remove => {
+            Event::Update => {
                 self.removed = Some(self.server.marked().collect());
-                self.server.removed();
+                self.server.updated();
             }
             Event::Flush => {}
         }

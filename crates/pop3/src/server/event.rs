@@ -35,9 +35,9 @@ pub enum Event {
         /// Its place in the maildrop, from 0.
         message: usize,
     },
-    /// The session has ended: remove the messages [`Server::marked`](super::Server::marked) tells, all or none, then
-    /// `removed`.
-    Remove,
+    /// The client has said QUIT: remove the messages [`Server::marked`](super::Server::marked) tells, if any, all or none; let go
+    /// of the maildrop; then `updated`. Comes once, and never to a session that ends in another way.
+    Update,
     /// The output has grown: flush it before the next step. No answer.
     Flush,
 }

@@ -95,7 +95,7 @@ pub(super) enum Asked {
     LogIn,
     Verifier,
     Message(Sending),
-    Removal,
+    Update,
 }
 
 /// A message on its way out.
@@ -112,8 +112,8 @@ enum Answer<M> {
     Verifier(Verifier),
     /// The message is in the output already.
     Sent,
-    Removed,
-    NotRemoved(Refusal),
+    Updated,
+    NotUpdated(Refusal),
     Refused(Refusal),
 }
 
@@ -158,7 +158,7 @@ impl<M: Maildrop> Server<M> {
     /// No: answers every event that has an answer.
     pub fn refused(&mut self, why: Refusal) {
         match self.asked {
-            Some(Asked::Removal) => self.answered(Answer::NotRemoved(why)),
+            Some(Asked::Update) => self.answered(Answer::NotUpdated(why)),
             Some(_) => self.answered(Answer::Refused(why)),
             None => {}
         }
@@ -192,10 +192,10 @@ impl<M: Maildrop> Server<M> {
         }
     }
 
-    /// The marked messages are removed: answers `Remove`.
-    pub fn removed(&mut self) {
-        if matches!(self.asked, Some(Asked::Removal)) {
-            self.answered(Answer::Removed);
+    /// The marked messages are removed: answers `Update`.
+    pub fn updated(&mut self) {
+        if matches!(self.asked, Some(Asked::Update)) {
+            self.answered(Answer::Updated);
         }
     }
 
@@ -239,12 +239,23 @@ impl<M: Maildrop> Server<M> {
             Answer::Opened(maildrop) => self.enter_transaction(maildrop, output),
             Answer::Verifier(verifier) => return self.go_on_with_verifier(verifier, output),
             Answer::Sent => {}
-            Answer::Removed => {
-                say(output, "+OK POP3 server signing off, messages deleted");
+            Answer::Updated => {
+                match self.marked_count() {
+                    0 => say(output, "+OK POP3 server signing off"),
+                    count => say(
+                        output,
+                        &format!("+OK POP3 server signing off, {count} messages deleted"),
+                    ),
+                }
                 self.state = State::Closing;
             }
-            Answer::NotRemoved(why) => {
-                say(output, &format!("{}; no message was deleted", why.line()));
+            Answer::NotUpdated(why) => {
+                let what = if self.marked_count() > 0 {
+                    "; no message was deleted"
+                } else {
+                    ""
+                };
+                say(output, &format!("{}{what}", why.line()));
                 self.state = State::Closing;
             }
             Answer::Refused(why) => self.apply_refusal(why, output),

@@ -59,13 +59,7 @@ impl<M: Maildrop> Server<M> {
             }
             Command::Noop => say(output, "+OK"),
             Command::Capa => self.capabilities(output),
-            Command::Quit if transaction.marks.count() > 0 => {
-                return Some(self.ask(Asked::Removal, Event::Remove));
-            }
-            Command::Quit => {
-                say(output, "+OK POP3 server signing off");
-                self.state = State::Closing;
-            }
+            Command::Quit => return Some(self.ask(Asked::Update, Event::Update)),
             Command::User(_) | Command::Pass(_) | Command::Auth(_) => {
                 self.error(output, "-ERR already logged in")
             }
