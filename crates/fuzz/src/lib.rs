@@ -2,6 +2,7 @@
 //!
 //! A target is a function of bytes that panics when a rule is broken. `tests/corpora.rs` runs each over its seeds
 //! (`corpus/`) and over mutations of them; `cargo-fuzz/` wraps the same functions for coverage-guided fuzzing.
+#![allow(clippy::panic, reason = "a target panics when a rule is broken")]
 
 mod message;
 mod pump;

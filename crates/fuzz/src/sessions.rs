@@ -21,11 +21,18 @@ fn yes() -> Reply {
 
 /// An SMTP server that takes everything, with every extension on.
 pub fn smtp_server(data: &[u8]) {
-    let mut config = server::Config::default();
-    config.starttls = true;
-    config.auth = server::AuthMode::Optional;
-    config.binary_mime = true;
-    config.limits.message_size = 4096;
+    let limits = server::Limits {
+        message_size: 4096,
+        ..server::Limits::default()
+    };
+    let auth = server::AuthMode::Optional;
+    let config = server::Config {
+        starttls: true,
+        auth,
+        binary_mime: true,
+        limits,
+        ..server::Config::default()
+    };
     let session = server::Server::new(Arc::new(config), true);
     let mut received = 0;
     pump(session, data, |session, event, _| match event {
