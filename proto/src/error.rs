@@ -40,7 +40,10 @@ pub struct Failure {
 impl Failure {
     /// A failure of a kind.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Whether trying again later can help.
@@ -79,7 +82,9 @@ impl From<Status> for Failure {
             Code::ResourceExhausted => Kind::Exhausted,
             Code::Unavailable | Code::Aborted => Kind::Unavailable,
             Code::DeadlineExceeded | Code::Cancelled => Kind::Deadline,
-            Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::Unimplemented => Kind::Internal,
+            Code::Ok | Code::Unknown | Code::Internal | Code::DataLoss | Code::Unimplemented => {
+                Kind::Internal
+            }
         };
         Failure::new(kind, status.message())
     }
@@ -93,7 +98,15 @@ mod tests {
     fn a_failure_survives_the_wire() {
         use Kind::*;
         for kind in [
-            NotFound, AlreadyExists, Invalid, Precondition, Unauthenticated, Denied, Exhausted, Unavailable, Deadline,
+            NotFound,
+            AlreadyExists,
+            Invalid,
+            Precondition,
+            Unauthenticated,
+            Denied,
+            Exhausted,
+            Unavailable,
+            Deadline,
             Internal,
         ] {
             let failure = Failure::new(kind, "no such folder");

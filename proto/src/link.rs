@@ -23,13 +23,19 @@ impl Link {
             + 'static,
         S::Future: Send + 'static,
     {
-        Self(BoxCloneSyncService::new(server.map_err(|never: Infallible| -> BoxError { match never {} })))
+        Self(BoxCloneSyncService::new(
+            server.map_err(|never: Infallible| -> BoxError { match never {} }),
+        ))
     }
 
     /// Through a channel, or anything that behaves like one.
     pub fn remote<S, E>(channel: S) -> Self
     where
-        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = E> + Clone + Send + Sync + 'static,
+        S: Service<http::Request<Body>, Response = http::Response<Body>, Error = E>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
         E: Into<StdError> + 'static,
     {

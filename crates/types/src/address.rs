@@ -42,7 +42,9 @@ impl Domain {
         };
         let label_ok = |label: &str| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
@@ -56,7 +58,10 @@ impl Domain {
         if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
             return Ok(Self(format!("[{address}]").into()));
         }
-        let v6 = text.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:")).and_then(|_| text.get(5..));
+        let v6 = text
+            .get(..5)
+            .filter(|tag| tag.eq_ignore_ascii_case("IPv6:"))
+            .and_then(|_| text.get(5..));
         match v6.and_then(|address| address.parse::<std::net::Ipv6Addr>().ok()) {
             Some(address) => Ok(Self(format!("[IPv6:{address}]").into())),
             None => Err(AddressError::Domain),
@@ -129,7 +134,9 @@ impl LocalPart {
     /// Whether it is a `Dot-string` (RFC 5321 §4.1.2) and can be written without quotes.
     pub fn is_dot_string(&self) -> bool {
         let atext = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii();
-        self.0.split('.').all(|atom| !atom.is_empty() && atom.chars().all(atext))
+        self.0
+            .split('.')
+            .all(|atom| !atom.is_empty() && atom.chars().all(atext))
     }
 }
 
@@ -285,7 +292,12 @@ mod tests {
 
     #[test]
     fn addresses_survive_their_text() {
-        for text in ["bob@hamburger.edu", "\"bob smith\"@hamburger.edu", "a+b@[192.0.2.1]", "π@xn--e1afmkfd.example"] {
+        for text in [
+            "bob@hamburger.edu",
+            "\"bob smith\"@hamburger.edu",
+            "a+b@[192.0.2.1]",
+            "π@xn--e1afmkfd.example",
+        ] {
             let address = Address::new(text).unwrap();
             assert_eq!(address.to_string(), text);
             assert_eq!(Address::new(&address.to_string()), Ok(address));
@@ -295,8 +307,14 @@ mod tests {
     #[test]
     fn domains_become_lower_case_ascii() {
         assert_eq!(Domain::new("Hamburger.EDU.").unwrap().as_str(), "hamburger.edu");
-        assert_eq!(Domain::new("bücher.example").unwrap().as_str(), "xn--bcher-kva.example");
-        assert_eq!(Domain::new("[ipv6:::1]").unwrap().ip(), Some("::1".parse().unwrap()));
+        assert_eq!(
+            Domain::new("bücher.example").unwrap().as_str(),
+            "xn--bcher-kva.example"
+        );
+        assert_eq!(
+            Domain::new("[ipv6:::1]").unwrap().ip(),
+            Some("::1".parse().unwrap())
+        );
         for bad in ["", ".", "a..b", "-a.b", "a b", "[300.1.1.1]", "[x]", "a/b"] {
             assert_eq!(Domain::new(bad), Err(AddressError::Domain), "{bad}");
         }
@@ -308,6 +326,9 @@ mod tests {
         assert_eq!(Address::new("@x.y"), Err(AddressError::LocalPart));
         assert_eq!(Address::new("a b@x.y"), Err(AddressError::LocalPart));
         assert_eq!(Address::new("\"a\"b\"@x.y"), Err(AddressError::LocalPart));
-        assert_eq!(Address::new(&format!("{}@x.y", "a".repeat(65))), Err(AddressError::LocalPart));
+        assert_eq!(
+            Address::new(&format!("{}@x.y", "a".repeat(65))),
+            Err(AddressError::LocalPart)
+        );
     }
 }

@@ -22,7 +22,13 @@ pub enum SystemFlag {
 
 impl SystemFlag {
     /// All of them, in bit order.
-    pub const ALL: [SystemFlag; 5] = [Self::Seen, Self::Answered, Self::Flagged, Self::Deleted, Self::Draft];
+    pub const ALL: [SystemFlag; 5] = [
+        Self::Seen,
+        Self::Answered,
+        Self::Flagged,
+        Self::Deleted,
+        Self::Draft,
+    ];
 
     /// As IMAP writes it.
     pub const fn as_str(self) -> &'static str {
@@ -37,7 +43,9 @@ impl SystemFlag {
 
     /// From IMAP's spelling, in any case.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|flag| flag.as_str().eq_ignore_ascii_case(text))
+        Self::ALL
+            .into_iter()
+            .find(|flag| flag.as_str().eq_ignore_ascii_case(text))
     }
 }
 
@@ -91,7 +99,9 @@ impl Flags {
 
     /// The flags that are set, in bit order.
     pub fn iter(self) -> impl Iterator<Item = SystemFlag> {
-        SystemFlag::ALL.into_iter().filter(move |flag| self.contains(*flag))
+        SystemFlag::ALL
+            .into_iter()
+            .filter(move |flag| self.contains(*flag))
     }
 }
 
@@ -103,7 +113,9 @@ impl FromIterator<SystemFlag> for Flags {
 
 impl fmt::Debug for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(SystemFlag::as_str)).finish()
+        f.debug_set()
+            .entries(self.iter().map(SystemFlag::as_str))
+            .finish()
     }
 }
 
@@ -152,7 +164,11 @@ impl PartialOrd for Keyword {
 
 impl Ord for Keyword {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let lower = |text: &str| text.bytes().map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>();
+        let lower = |text: &str| {
+            text.bytes()
+                .map(|byte| byte.to_ascii_lowercase())
+                .collect::<Vec<_>>()
+        };
         lower(&self.0).cmp(&lower(&other.0))
     }
 }
@@ -185,7 +201,10 @@ mod tests {
     fn flags_are_a_set() {
         let flags: Flags = [SystemFlag::Seen, SystemFlag::Draft].into_iter().collect();
         assert_eq!(flags.bits(), 17);
-        assert_eq!(flags.without(SystemFlag::Seen).iter().collect::<Vec<_>>(), [SystemFlag::Draft]);
+        assert_eq!(
+            flags.without(SystemFlag::Seen).iter().collect::<Vec<_>>(),
+            [SystemFlag::Draft]
+        );
         assert_eq!(Flags::from_bits(255).bits(), 31);
         assert_eq!(SystemFlag::parse("\\sEEN"), Some(SystemFlag::Seen));
     }

@@ -103,10 +103,15 @@ impl fmt::Debug for AccountId {
 impl FromStr for AccountId {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let number = (text.len() == 16 && !text.starts_with('+')).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        let number = (text.len() == 16 && !text.starts_with('+'))
+            .then(|| u64::from_str_radix(text, 16).ok())
+            .flatten();
         match number {
             Some(bits) if bits <= i64::MAX as u64 => Ok(Self(bits)),
-            _ => Err(IdError { text: text.into(), expected: "an account id (16 hexadecimal digits)" }),
+            _ => Err(IdError {
+                text: text.into(),
+                expected: "an account id (16 hexadecimal digits)",
+            }),
         }
     }
 }

@@ -67,7 +67,13 @@ mod tests {
         let line = |text: &'static str| Ok(Some(Bytes::from_static(text.as_bytes())));
         assert_eq!(
             seen,
-            [line("one"), Err(LineError::BareLineEnd), Err(LineError::BareLineEnd), line("four"), Ok(None)]
+            [
+                line("one"),
+                Err(LineError::BareLineEnd),
+                Err(LineError::BareLineEnd),
+                line("four"),
+                Ok(None)
+            ]
         );
         assert_eq!(rest, "fi\r");
     }
