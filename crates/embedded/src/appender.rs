@@ -107,3 +107,72 @@ impl Appender {
         located
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use postrider_types::ContentId;
+
+    use super::*;
+    use crate::Error;
+    use crate::segment::{Faults, read_record};
+
+    fn appender(dir: &std::path::Path) -> Appender {
+        Appender {
+            options: Options {
+                segment_bytes: 1000,
+                ..Options::default()
+            },
+            waiting: Arc::new(Waiting::new(1 << 20)),
+            files: Arc::new(Files::new(dir.into(), 10)),
+            numbers: Arc::new(Numbers::new(1)),
+            open: None,
+        }
+    }
+
+    fn append(appender: &mut Appender) -> Result<crate::segment::Located> {
+        let record = Record::new(ContentId::generate(), Bytes::from(vec![7; 300]));
+        let located = appender.append(&[&record])?[0];
+        let file = appender.files.get(located.segment).unwrap().unwrap();
+        read_record(&file, &located).map(|()| located)
+    }
+
+    #[test]
+    fn a_full_segment_is_followed_by_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut appender = appender(dir.path());
+        let places: Vec<(u64, u64)> = (0..5)
+            .map(|_| append(&mut appender).unwrap())
+            .map(|at| (at.segment, at.start))
+            .collect();
+        assert_eq!(places, [(1, 0), (1, 340), (1, 680), (2, 0), (2, 340)]);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_the_segment_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut appender = appender(dir.path());
+        append(&mut appender).unwrap();
+        appender.open.as_mut().unwrap().fail_next(Faults {
+            write: true,
+            sync: false,
+        });
+        assert!(matches!(append(&mut appender), Err(Error::Full(_))));
+        let after = append(&mut appender).unwrap();
+        assert_eq!((after.segment, after.start), (1, 340));
+    }
+
+    #[test]
+    fn a_segment_whose_sync_failed_is_never_appended_to_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut appender = appender(dir.path());
+        append(&mut appender).unwrap();
+        appender.open.as_mut().unwrap().fail_next(Faults {
+            write: false,
+            sync: true,
+        });
+        assert!(matches!(append(&mut appender), Err(Error::Unavailable(_))));
+        let after = append(&mut appender).unwrap();
+        assert_eq!((after.segment, after.start), (2, 0));
+    }
+}

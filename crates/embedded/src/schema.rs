@@ -117,9 +117,17 @@ pub(crate) fn migrate(connection: &Connection, component: &str, steps: &[&str]) 
             known,
         });
     }
+    // Changes of the schema are not counted as changes of rows, so the committer would not see what a failed step left behind.
+    connection.execute_batch("SAVEPOINT migration")?;
     for step in steps.iter().skip(found as usize) {
-        connection.execute_batch(step)?;
+        if let Err(error) = connection.execute_batch(step) {
+            if !connection.is_autocommit() {
+                connection.execute_batch("ROLLBACK TO migration; RELEASE migration")?;
+            }
+            return Err(error.into());
+        }
     }
+    connection.execute_batch("RELEASE migration")?;
     if found < known {
         connection.execute(
             "INSERT INTO component (name, version) VALUES (?1, ?2)

@@ -29,7 +29,7 @@ impl Holder {
 /// The write connection inside the batch's transaction.
 ///
 /// It dereferences to [`Connection`]; use `prepare_cached` so that a statement is compiled once. A job must not begin, end or
-/// nest transactions, change pragmas, or block.
+/// nest transactions, change the schema (that is what [`crate::Database::migrate`] is for) or pragmas, or block.
 pub struct Transaction<'a> {
     connection: &'a Connection,
     /// Contents that this job brings, and whether it holds them by now.

@@ -9,6 +9,8 @@ mod read;
 mod record;
 
 pub(crate) use files::{Files, create, name, number, sync_directory};
+#[cfg(test)]
+pub(crate) use open::Faults;
 pub(crate) use open::OpenSegment;
 pub(crate) use read::{read_range, read_record};
 pub(crate) use record::{HEADER, Header, Record, Tally, table_length};
