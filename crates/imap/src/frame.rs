@@ -58,13 +58,14 @@ impl Framer {
             return Frame::Incomplete;
         };
         let end = from + found + 1;
+        // The limit comes first, so that how the octets were cut into pieces makes no difference.
+        if end - self.literals as usize > limit {
+            return Frame::TooLong;
+        }
         let line = input.get(self.line_start as usize..end).unwrap_or_default();
         let Some(line) = line.strip_suffix(b"\r\n") else {
             return Frame::BareLineEnd(end);
         };
-        if end - self.literals as usize > limit {
-            return Frame::TooLong;
-        }
         match announced(line) {
             Some((size, synchronising, literal8)) => Frame::Literal(Literal {
                 at: end,

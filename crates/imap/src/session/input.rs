@@ -233,19 +233,24 @@ impl Session {
         self.failed(output, 1, MAX_BAD.max(self.config.max_failures));
     }
 
-    fn idle_input(&mut self, input: &mut BytesMut, _output: &mut BytesMut) -> Option<Step<Event>> {
+    fn idle_input(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Option<Step<Event>> {
         let (lines, _) = self.limits();
         let done = match self.framer.look(input, lines) {
             Frame::Incomplete => return Some(Step::NeedInput),
             Frame::Command(length) => self.take(input, length).eq_ignore_ascii_case(b"DONE"),
             Frame::Literal(Literal { at, .. }) | Frame::BareLineEnd(at) => {
-                self.take(input, at);
+                input.advance(at.min(input.len()));
+                self.framer = Framer::default();
+                self.deadline = None;
                 false
             }
             Frame::TooLong => {
-                input.clear();
-                self.framer = Framer::default();
-                false
+                self.bye(
+                    output,
+                    Some(Code::TooBig),
+                    "Expected DONE, not a line without end",
+                );
+                return None;
             }
         };
         if let Some(current) = self.current.as_mut().filter(|_| !done) {

@@ -29,7 +29,6 @@ pub struct Owner {
     view: Option<(String, View)>,
     appending: Vec<(AppendMessage, Vec<u8>)>,
     pub last: Option<Step<Event>>,
-    pub longest_input: usize,
 }
 
 impl Owner {
@@ -49,7 +48,6 @@ impl Owner {
             view: None,
             appending: Vec::new(),
             last: None,
-            longest_input: 0,
         }
     }
 
@@ -64,9 +62,13 @@ impl Owner {
         self.run()
     }
 
+    /// Octets that have arrived and wait to be used.
+    pub fn unread(&self) -> usize {
+        self.input.len()
+    }
+
     pub fn run(&mut self) -> BytesMut {
         loop {
-            self.longest_input = self.longest_input.max(self.input.len());
             match self.session.step(self.now, &mut self.input, &mut self.output) {
                 Step::Event(event) => self.act(event),
                 Step::StartTls => {
