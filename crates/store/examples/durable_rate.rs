@@ -4,7 +4,11 @@
 //! ```text
 //! cargo run --release -p postrider-store --features suite --example durable_rate [seconds per row] [directory]
 //! ```
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring tool: it prints, and stops at the first surprise")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring tool: it prints, and stops at the first surprise"
+)]
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
@@ -33,7 +37,9 @@ struct Measured {
 impl Measured {
     fn print(mut self, name: &str, writers: usize) {
         self.latencies.sort_unstable();
-        let at = |part: f64| self.latencies[((self.latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+        let at = |part: f64| {
+            self.latencies[((self.latencies.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3
+        };
         println!(
             "{name:<34} {writers:>4} {:>9.0}/s  p50 {:>7.2} ms  p99 {:>7.2} ms  {:>6.1} µs CPU each",
             self.done as f64 / self.seconds,
@@ -48,18 +54,26 @@ impl Measured {
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let time = Duration::from_secs_f64(arguments.next().map_or(3.0, |text| text.parse().unwrap()));
-    let base = arguments.next().unwrap_or_else(|| std::env::temp_dir().display().to_string());
+    let base = arguments
+        .next()
+        .unwrap_or_else(|| std::env::temp_dir().display().to_string());
     for writers in [32, 256] {
         for size in [4 << 10, 10 << 10] {
             let dir = tempfile::tempdir_in(&base).unwrap();
-            plain(dir.path(), writers, size, time).await.print(&format!("plain append, {size} bytes"), writers);
+            plain(dir.path(), writers, size, time)
+                .await
+                .print(&format!("plain append, {size} bytes"), writers);
             let dir = tempfile::tempdir_in(&base).unwrap();
-            contents(dir.path(), writers, size, time).await.print(&format!("content put, {size} bytes"), writers);
+            contents(dir.path(), writers, size, time)
+                .await
+                .print(&format!("content put, {size} bytes"), writers);
         }
         for warm in [0, 100] {
             let dir = tempfile::tempdir_in(&base).unwrap();
             let name = format!("delivery, 4096 bytes, {warm} before");
-            deliveries(dir.path(), writers, warm, time).await.print(&name, writers);
+            deliveries(dir.path(), writers, warm, time)
+                .await
+                .print(&name, writers);
         }
     }
 }
@@ -133,7 +147,9 @@ async fn plain(dir: &Path, writers: usize, size: usize, time: Duration) -> Measu
 }
 
 async fn open(dir: &Path) -> Embedded {
-    Embedded::open(Database::open(dir, Options::default()).unwrap()).await.unwrap()
+    Embedded::open(Database::open(dir, Options::default()).unwrap())
+        .await
+        .unwrap()
 }
 
 async fn contents(dir: &Path, writers: usize, size: usize, time: Duration) -> Measured {
@@ -174,6 +190,11 @@ async fn deliveries(dir: &Path, writers: usize, warm: u64, time: Duration) -> Me
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: f64 = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let ticks: f64 = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
     ticks / 100.0
 }

@@ -1,7 +1,6 @@
 //! The account engine's reads, and what runs around a commit.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -137,7 +136,7 @@ impl AccountEngine for Embedded {
         let read = move |db: &Connection| {
             let snapshot = db.unchecked_transaction()?;
             let mut select = snapshot.prepare_cached(
-                "SELECT folder, uid FROM account_message WHERE account = ?1 AND content = ?2 ORDER BY folder, uid",
+                "SELECT folder, uid FROM account_message WHERE content = ?2 AND account = ?1 ORDER BY folder, uid",
             )?;
             let mut found = Vec::with_capacity(contents.len());
             for content in contents {
@@ -202,7 +201,7 @@ impl AccountEngine for Embedded {
         let read = move |db: &Connection| {
             let mut select = db.prepare_cached(
                 "SELECT delivery, version, folder, uid, expires FROM account_receipt
-                 WHERE account = ?1 AND delivery = ?2 AND expires > ?3",
+                 WHERE delivery = ?2 AND account = ?1 AND expires > ?3",
             )?;
             let mut found = Vec::with_capacity(deliveries.len());
             for delivery in deliveries {
@@ -246,6 +245,21 @@ impl AccountEngine for Embedded {
     }
 
     async fn remove(&self, account: AccountId) -> Result<()> {
+        // Found by a reader, so that nobody waits for the walk.
+        let mut after = DeliveryId::default();
+        loop {
+            let receipts = self
+                .db
+                .read(move |db| read_receipts_of(db, account, after))
+                .await?;
+            let Some((last, _)) = receipts.last().copied() else {
+                break;
+            };
+            self.db
+                .write(Vec::new(), move |tx| delete_receipts(tx, &receipts))
+                .await?;
+            after = last;
+        }
         // The head goes last, so that a removal that was interrupted can be seen and is finished by the next one.
         while self
             .db
@@ -260,6 +274,13 @@ impl AccountEngine for Embedded {
     }
 
     async fn expire(&self, changes_before: u64, now: u64) -> Result<bool> {
+        let receipts = self.db.read(move |db| read_expired(db, now)).await?;
+        let mut more = receipts.len() == EXPIRE_ROWS;
+        if !receipts.is_empty() {
+            self.db
+                .write(Vec::new(), move |tx| delete_receipts(tx, &receipts))
+                .await?;
+        }
         let after = *self.expiry.0.lock();
         let accounts = self
             .db
@@ -269,32 +290,31 @@ impl AccountEngine for Embedded {
             .last()
             .copied()
             .filter(|_| accounts.len() == EXPIRE_ACCOUNTS);
-        let due = self
+        let old = self
             .db
-            .read(move |db| Ok(Arc::new(read_due(db, &accounts, changes_before, now)?)))
+            .read(move |db| read_old_changes(db, &accounts, changes_before))
             .await?;
-        let mut more = false;
-        if !due.is_empty() {
-            more = due.iter().any(|due| due.more);
+        let again = old.iter().any(|old| old.more);
+        if !old.is_empty() {
             self.db
                 .write(Vec::new(), move |tx| {
-                    due.iter().try_for_each(|due| expire_some(tx, due))
+                    old.iter().try_for_each(|old| delete_changes(tx, old))
                 })
                 .await?;
         }
-        if !more {
+        if !again {
             *self.expiry.0.lock() = last;
         }
-        Ok(more || last.is_some())
+        more |= again || last.is_some();
+        Ok(more)
     }
 }
 
-/// Rows of one account that have had their time.
-struct Due {
+/// Changes of one account that have had their time.
+struct OldChanges {
     account: AccountId,
-    /// Changes up to this version.
-    changes: Option<u64>,
-    receipts: Vec<DeliveryId>,
+    /// The last of them.
+    version: u64,
     more: bool,
 }
 
@@ -306,53 +326,70 @@ fn read_accounts(db: &Connection, after: Option<AccountId>, limit: usize) -> Job
     Ok(ids.collect::<rusqlite::Result<_>>()?)
 }
 
-fn read_due(db: &Connection, accounts: &[AccountId], changes_before: u64, now: u64) -> Job<Vec<Due>> {
-    let mut changes = db.prepare_cached(
+fn read_old_changes(db: &Connection, accounts: &[AccountId], before: u64) -> Job<Vec<OldChanges>> {
+    let mut select = db.prepare_cached(
         "SELECT version, time FROM account_change WHERE account = ?1 ORDER BY version LIMIT ?2",
-    )?;
-    let mut receipts = db.prepare_cached(
-        "SELECT delivery FROM account_receipt WHERE account = ?1 AND expires < ?2 LIMIT ?3",
     )?;
     let mut all = Vec::new();
     for account in accounts {
-        let mut due = Due {
-            account: *account,
-            changes: None,
-            receipts: Vec::new(),
-            more: false,
-        };
-        let mut old = 0;
-        let mut rows = changes.query(params![account.get(), EXPIRE_ROWS])?;
+        let mut last = None;
+        let mut count = 0;
+        let mut rows = select.query(params![account.get(), EXPIRE_ROWS])?;
         // Only from the front, whatever the clock did, so that the log has no holes.
         while let Some(row) = rows.next()?
-            && row.get::<_, u64>(1)? < changes_before
+            && row.get::<_, u64>(1)? < before
         {
-            due.changes = Some(row.get(0)?);
-            old += 1;
+            last = Some(row.get(0)?);
+            count += 1;
         }
-        due.receipts = receipts
-            .query_map(params![account.get(), now, EXPIRE_ROWS], |row| {
-                Ok(DeliveryId::from_bytes(row.get(0)?))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        due.more = old == EXPIRE_ROWS || due.receipts.len() == EXPIRE_ROWS;
-        if due.changes.is_some() || !due.receipts.is_empty() {
-            all.push(due);
-        }
+        all.extend(last.map(|version| OldChanges {
+            account: *account,
+            version,
+            more: count == EXPIRE_ROWS,
+        }));
     }
     Ok(all)
 }
 
-fn expire_some(tx: &Transaction<'_>, due: &Due) -> Job<()> {
-    if let Some(version) = due.changes {
-        tx.prepare_cached("DELETE FROM account_change WHERE account = ?1 AND version <= ?2")?
-            .execute(params![due.account.get(), version])?;
+fn delete_changes(tx: &Transaction<'_>, old: &OldChanges) -> Job<()> {
+    tx.prepare_cached("DELETE FROM account_change WHERE account = ?1 AND version <= ?2")?
+        .execute(params![old.account.get(), old.version])?;
+    Ok(())
+}
+
+type ReceiptKey = (DeliveryId, AccountId);
+
+/// Expired receipts at the front, where the oldest deliveries are: one that has not expired yet is waited for.
+fn read_expired(db: &Connection, now: u64) -> Job<Vec<ReceiptKey>> {
+    let mut select = db.prepare_cached(
+        "SELECT delivery, account, expires FROM account_receipt ORDER BY delivery LIMIT ?1",
+    )?;
+    let mut rows = select.query([EXPIRE_ROWS])?;
+    let mut expired = Vec::new();
+    while let Some(row) = rows.next()?
+        && row.get::<_, u64>(2)? < now
+    {
+        expired.push((DeliveryId::from_bytes(row.get(0)?), AccountId::new(row.get(1)?)));
     }
-    let mut delete = tx.prepare_cached("DELETE FROM account_receipt WHERE account = ?1 AND delivery = ?2")?;
-    for delivery in &due.receipts {
-        delete.execute(params![due.account.get(), delivery.as_bytes()])?;
+    Ok(expired)
+}
+
+fn delete_receipts(tx: &Transaction<'_>, receipts: &[ReceiptKey]) -> Job<()> {
+    let mut delete = tx.prepare_cached("DELETE FROM account_receipt WHERE delivery = ?1 AND account = ?2")?;
+    for (delivery, account) in receipts {
+        delete.execute(params![delivery.as_bytes(), account.get()])?;
     }
     Ok(())
+}
+
+/// Receipts of an account above a delivery: a walk over the receipts of all accounts, which are those of the last days.
+fn read_receipts_of(db: &Connection, account: AccountId, after: DeliveryId) -> Job<Vec<ReceiptKey>> {
+    let mut select = db.prepare_cached(
+        "SELECT delivery FROM account_receipt WHERE delivery > ?1 AND account = ?2 ORDER BY delivery LIMIT ?3",
+    )?;
+    let key = params![after.as_bytes(), account.get(), REMOVE_ROWS];
+    let keys = select.query_map(key, |row| Ok((DeliveryId::from_bytes(row.get(0)?), account)))?;
+    Ok(keys.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Deletes some rows of each kind; whether there is more. The head goes when nothing else is left.
@@ -374,7 +411,6 @@ fn remove_some(tx: &mut Transaction<'_>, account: AccountId) -> Job<bool> {
         ("account_message", "folder, uid"),
         ("account_change", "version"),
         ("account_reference", "hash"),
-        ("account_receipt", "delivery"),
         ("account_snapshot", "folder"),
         ("account_folder", "folder"),
     ] {

@@ -87,12 +87,12 @@ fn put_rows(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     }
     for row in &rows.put_receipts {
         tx.prepare_cached(
-            "INSERT OR REPLACE INTO account_receipt (account, delivery, version, folder, uid, expires)
+            "INSERT OR REPLACE INTO account_receipt (delivery, account, version, folder, uid, expires)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
-            account.get(),
             row.delivery.as_bytes(),
+            account.get(),
             row.version.0,
             row.folder.0,
             row.uid.0,

@@ -2,7 +2,8 @@
 //!
 //! # Tables
 //! A family keyed by account, one table per kind of row, columns named as the fields of [`crate::account`]. Keys begin with the account,
-//! so an account's rows of one kind lie together. Descriptions, the large rows, have a table of their own: a change of flags does not write
+//! so an account's rows of one kind lie together, except receipts, whose keys begin with the delivery: every page that a commit touches is
+//! written twice, and receipts of all accounts fill one page after the other. Descriptions, the large rows, have a table of their own: a change of flags does not write
 //! them again. Keywords are text with a space between; `changes` is as [`crate::encode`] has it; numbers above `i64::MAX`
 //! (hashes) keep their bits.
 //!

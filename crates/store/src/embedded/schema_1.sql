@@ -43,8 +43,9 @@ CREATE TABLE account_message (
     PRIMARY KEY (account, folder, uid)
 ) STRICT, WITHOUT ROWID;
 
--- Where a content is in its account.
-CREATE INDEX account_message_content ON account_message (account, content);
+-- Where a content is in its account. Contents before accounts: both are always given, and ids of contents ascend with time, so that the
+-- deliveries of a batch, whatever their accounts, meet in one page.
+CREATE INDEX account_message_content ON account_message (content, account);
 
 CREATE TABLE account_description (
     account INTEGER NOT NULL,
@@ -68,14 +69,15 @@ CREATE TABLE account_reference (
     PRIMARY KEY (account, hash)
 ) STRICT, WITHOUT ROWID;
 
+-- Deliveries before accounts, for the same reason; and the oldest are in front, where expiry begins.
 CREATE TABLE account_receipt (
-    account INTEGER NOT NULL,
     delivery BLOB NOT NULL,
+    account INTEGER NOT NULL,
     version INTEGER NOT NULL,
     folder INTEGER NOT NULL,
     uid INTEGER NOT NULL,
     expires INTEGER NOT NULL,
-    PRIMARY KEY (account, delivery)
+    PRIMARY KEY (delivery, account)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE account_snapshot (

@@ -338,9 +338,11 @@ pub async fn removed_accounts_leave_nothing(engine: &dyn Engine) {
     let other = delivery(AccountId::new(8), Version(0), b"other");
     must(engine, other.clone()).await;
     let mut contents = Vec::new();
+    let mut receipts = Vec::new();
     for version in 0..3 {
         let commit = delivery(ACCOUNT, Version(version), b"x");
         contents.push(commit.contents[0].0);
+        receipts.push(commit.rows.put_receipts[0].delivery);
         must(engine, commit).await;
     }
     // A content that both hold stays with the other.
@@ -360,6 +362,7 @@ pub async fn removed_accounts_leave_nothing(engine: &dyn Engine) {
             []
         );
         assert_eq!(engine.changes(ACCOUNT, Version(0), 10).await.unwrap(), []);
+        assert_eq!(engine.receipts(ACCOUNT, &receipts).await.unwrap(), []);
         assert_eq!(engine.description(ACCOUNT, contents[0]).await.unwrap(), None);
     }
     assert_eq!(sweep_all(engine, later()).await, 3);

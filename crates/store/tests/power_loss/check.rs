@@ -33,16 +33,20 @@ impl Owed {
                     owed.letters.insert((account, Uid(version as u32)), letter);
                 }
                 ["reached", account, version] => {
-                    owed.versions.insert(account.parse().unwrap(), version.parse().unwrap());
+                    owed.versions
+                        .insert(account.parse().unwrap(), version.parse().unwrap());
                 }
                 ["forgetting", account, uid, _] => {
-                    owed.letters.remove(&(account.parse().unwrap(), uid.parse().unwrap()));
+                    owed.letters
+                        .remove(&(account.parse().unwrap(), uid.parse().unwrap()));
                 }
                 ["put", content, length] => {
-                    owed.contents.insert(content.parse().unwrap(), (length.parse().unwrap(), false));
+                    owed.contents
+                        .insert(content.parse().unwrap(), (length.parse().unwrap(), false));
                 }
                 ["held", content, length] => {
-                    owed.contents.insert(content.parse().unwrap(), (length.parse().unwrap(), true));
+                    owed.contents
+                        .insert(content.parse().unwrap(), (length.parse().unwrap(), true));
                 }
                 ["releasing", content] => {
                     owed.contents.remove(&content.parse().unwrap());
@@ -67,11 +71,16 @@ pub async fn check<'a>(dir: &Path, acks: impl IntoIterator<Item = &'a str>) -> R
         let head = engine.head(*account).await.map_err(text)?;
         let found = head.map_or(Version(0), |head| head.version);
         if found < *version {
-            return Err(format!("account {account} is at {found}, {version} was acknowledged"));
+            return Err(format!(
+                "account {account} is at {found}, {version} was acknowledged"
+            ));
         }
     }
     for ((account, uid), (content, length)) in &owed.letters {
-        let rows = engine.messages_by_uid(*account, FolderId::INBOX, &[*uid]).await.map_err(text)?;
+        let rows = engine
+            .messages_by_uid(*account, FolderId::INBOX, &[*uid])
+            .await
+            .map_err(text)?;
         if rows.first().map(|row| (row.content, row.size)) != Some((*content, *length as u64)) {
             return Err(format!("letter {uid} of account {account} is missing"));
         }
@@ -98,18 +107,31 @@ pub async fn check<'a>(dir: &Path, acks: impl IntoIterator<Item = &'a str>) -> R
 async fn whole(engine: &Embedded) -> Result<(), String> {
     let text = |error: postrider_store::Error| error.to_string();
     for account in engine.accounts(None, 1000).await.map_err(text)? {
-        let head = engine.head(account).await.map_err(text)?.ok_or("a listed account has no head")?;
+        let head = engine
+            .head(account)
+            .await
+            .map_err(text)?
+            .ok_or("a listed account has no head")?;
         let changes = engine.changes(account, Version(0), 10_000).await.map_err(text)?;
         if changes.len() as u64 != head.version.0 {
-            return Err(format!("account {account}: {} changes at version {}", changes.len(), head.version));
+            return Err(format!(
+                "account {account}: {} changes at version {}",
+                changes.len(),
+                head.version
+            ));
         }
         let all = Uid(0)..=Uid(u32::MAX);
-        for (row, description) in
-            engine.described_messages(account, FolderId::INBOX, all, 10_000).await.map_err(text)?
+        for (row, description) in engine
+            .described_messages(account, FolderId::INBOX, all, 10_000)
+            .await
+            .map_err(text)?
         {
             same(engine, row.content, row.size as usize).await?;
             if description.is_empty() {
-                return Err(format!("letter {} of account {account} has no description", row.uid));
+                return Err(format!(
+                    "letter {} of account {account} has no description",
+                    row.uid
+                ));
             }
         }
     }
@@ -117,7 +139,10 @@ async fn whole(engine: &Embedded) -> Result<(), String> {
 }
 
 async fn same(engine: &Embedded, id: ContentId, length: usize) -> Result<(), String> {
-    let read = engine.read(id, 0, u64::MAX).await.map_err(|error| error.to_string())?;
+    let read = engine
+        .read(id, 0, u64::MAX)
+        .await
+        .map_err(|error| error.to_string())?;
     if read != body(id, length) {
         return Err(format!("content {id} has other bytes than were put"));
     }

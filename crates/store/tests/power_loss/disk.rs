@@ -114,7 +114,13 @@ impl Disk {
     fn begin(&mut self, number: usize, call: &Call) {
         match call {
             Call::Open { path, flags } => {
-                self.running.insert(number, Running::Open { path: path.clone(), flags: flags.clone() });
+                self.running.insert(
+                    number,
+                    Running::Open {
+                        path: path.clone(),
+                        flags: flags.clone(),
+                    },
+                );
             }
             Call::Close { fd } => {
                 self.handles.remove(fd);
@@ -147,7 +153,10 @@ impl Disk {
             Some(Handle::Output) => {
                 let text = String::from_utf8_lossy(data);
                 // The harness may have begun the line.
-                let acks = text.lines().filter_map(|line| line.split_once("ack ")).map(|(_, ack)| ack.to_owned());
+                let acks = text
+                    .lines()
+                    .filter_map(|line| line.split_once("ack "))
+                    .map(|(_, ack)| ack.to_owned());
                 self.acks.extend(acks);
             }
             Some(Handle::File { file, position }) => {
@@ -158,7 +167,14 @@ impl Disk {
                 }
                 let file = *file;
                 self.files[file].length = self.files[file].length.max(end);
-                self.change(number, file, Change::Write { offset: at, data: data.to_vec() });
+                self.change(
+                    number,
+                    file,
+                    Change::Write {
+                        offset: at,
+                        data: data.to_vec(),
+                    },
+                );
             }
             Some(Handle::Directory(_)) | None => {}
         }
@@ -167,14 +183,27 @@ impl Disk {
     fn begin_sync(&mut self, number: usize, fd: i64) {
         let running = match self.handles.get(&fd) {
             Some(Handle::File { file, .. }) => {
-                let returned = self.files[*file].pending.iter().filter(|pending| pending.returned);
-                Running::SyncFile { file: *file, covers: returned.map(|pending| pending.call).collect() }
+                let returned = self.files[*file]
+                    .pending
+                    .iter()
+                    .filter(|pending| pending.returned);
+                Running::SyncFile {
+                    file: *file,
+                    covers: returned.map(|pending| pending.call).collect(),
+                }
             }
             Some(Handle::Directory(directory)) => {
                 let inside = |entry: &&Entry| {
                     entry.returned && Path::new(&entry.path).parent() == Some(Path::new(directory))
                 };
-                Running::SyncDirectory { covers: self.entries.iter().filter(inside).map(|entry| entry.call).collect() }
+                Running::SyncDirectory {
+                    covers: self
+                        .entries
+                        .iter()
+                        .filter(inside)
+                        .map(|entry| entry.call)
+                        .collect(),
+                }
             }
             Some(Handle::Output) | None => return,
         };
@@ -182,7 +211,11 @@ impl Disk {
     }
 
     fn change(&mut self, call: usize, file: usize, change: Change) {
-        self.files[file].pending.push(Pending { call, change, returned: false });
+        self.files[file].pending.push(Pending {
+            call,
+            change,
+            returned: false,
+        });
         self.running.insert(call, Running::Write { file });
     }
 
@@ -195,16 +228,27 @@ impl Disk {
             None => self.names.remove(path),
         };
         // Whoever makes or removes a name is told at once; the model need not wait for the return.
-        self.entries.push(Entry { call, path: path.to_owned(), file, returned: true });
+        self.entries.push(Entry {
+            call,
+            path: path.to_owned(),
+            file,
+            returned: true,
+        });
     }
 
     fn end(&mut self, number: usize, result: i64) {
-        let Some(running) = self.running.remove(&number) else { return };
+        let Some(running) = self.running.remove(&number) else {
+            return;
+        };
         match running {
             Running::Open { path, flags } if result >= 0 => self.opened(number, path, &flags, result),
             Running::Open { .. } => {}
             Running::Write { file } => {
-                for pending in self.files[file].pending.iter_mut().filter(|pending| pending.call == number) {
+                for pending in self.files[file]
+                    .pending
+                    .iter_mut()
+                    .filter(|pending| pending.call == number)
+                {
                     if let Change::Write { data, .. } = &pending.change {
                         assert_eq!(result, data.len() as i64, "the model knows whole writes only");
                     }
@@ -232,7 +276,10 @@ impl Disk {
     }
 
     fn opened(&mut self, number: usize, path: String, flags: &str, fd: i64) {
-        if flags.contains("O_DIRECTORY") || path == self.root.trim_end_matches('/') || path.ends_with("/content") {
+        if flags.contains("O_DIRECTORY")
+            || path == self.root.trim_end_matches('/')
+            || path.ends_with("/content")
+        {
             self.handles.insert(fd, Handle::Directory(path));
             return;
         }
@@ -241,26 +288,36 @@ impl Disk {
         if !path.starts_with(&self.root) || path.ends_with("-shm") {
             return;
         }
-        assert!(!flags.contains("O_APPEND"), "the model knows no appending files: {path}");
+        assert!(
+            !flags.contains("O_APPEND"),
+            "the model knows no appending files: {path}"
+        );
         let file = match self.names.get(&path) {
             Some(file) => *file,
             None => {
-                assert!(flags.contains("O_CREAT"), "{path} was not made while it was watched");
+                assert!(
+                    flags.contains("O_CREAT"),
+                    "{path} was not made while it was watched"
+                );
                 self.files.push(File::default());
                 let file = self.files.len() - 1;
                 self.name(number, &path, Some(file));
                 file
             }
         };
-        assert!(!flags.contains("O_TRUNC") || self.files[file].length == 0, "the model knows no truncating open");
+        assert!(
+            !flags.contains("O_TRUNC") || self.files[file].length == 0,
+            "the model knows no truncating open"
+        );
         self.handles.insert(fd, Handle::File { file, position: 0 });
     }
 
     fn ignores(&self, file: usize) -> bool {
         match self.ignore {
-            Ignore::Files(ending) => {
-                self.names.iter().any(|(name, named)| *named == file && name.ends_with(ending))
-            }
+            Ignore::Files(ending) => self
+                .names
+                .iter()
+                .any(|(name, named)| *named == file && name.ends_with(ending)),
             Ignore::Nothing | Ignore::Directories => false,
         }
     }
@@ -290,14 +347,18 @@ impl Disk {
         let inside = |path: &str| path[self.root.len()..].to_owned();
         // Sometimes nearly everything is kept or lost: the extremes are likely on a real disk.
         let keep = [1, 2, 10, 20][chance.below(4) as usize];
-        names.iter().map(|(path, file)| (inside(path), self.files[*file].remains(chance, keep))).collect()
+        names
+            .iter()
+            .map(|(path, file)| (inside(path), self.files[*file].remains(chance, keep)))
+            .collect()
     }
 }
 
 impl File {
     fn make_sure(&mut self, covers: &[usize]) {
-        let (now, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(|pending| covers.contains(&pending.call));
+        let (now, later): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|pending| covers.contains(&pending.call));
         for pending in now {
             apply(&mut self.sure, &pending.change);
         }
@@ -334,7 +395,9 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
 
 /// Some sectors of a write: a front, or any.
 fn torn(bytes: &mut Vec<u8>, offset: i64, data: &[u8], chance: &mut Chance) {
-    let front = chance.one_in(2).then(|| chance.below(data.len() as u64 + 1) as i64);
+    let front = chance
+        .one_in(2)
+        .then(|| chance.below(data.len() as u64 + 1) as i64);
     let mut at = offset;
     let end = offset + data.len() as i64;
     while at < end {
@@ -345,7 +408,13 @@ fn torn(bytes: &mut Vec<u8>, offset: i64, data: &[u8], chance: &mut Chance) {
         };
         if kept {
             let piece = data[(at - offset) as usize..(next - offset) as usize].to_vec();
-            apply(bytes, &Change::Write { offset: at, data: piece });
+            apply(
+                bytes,
+                &Change::Write {
+                    offset: at,
+                    data: piece,
+                },
+            );
         }
         at = next;
     }
@@ -378,7 +447,11 @@ mod tests {
     use super::*;
 
     fn write(fd: i64, data: &[u8]) -> Call {
-        Call::Write { fd, offset: None, data: data.to_vec() }
+        Call::Write {
+            fd,
+            offset: None,
+            data: data.to_vec(),
+        }
     }
 
     fn follow(disk: &mut Disk, calls: Vec<(Call, i64)>) {
@@ -391,7 +464,10 @@ mod tests {
     #[test]
     fn what_is_synced_stays_and_the_rest_may_go() {
         let mut disk = Disk::new(Path::new("/d"), Ignore::Nothing);
-        let open = |path: &str, flags: &str| Call::Open { path: path.into(), flags: flags.into() };
+        let open = |path: &str, flags: &str| Call::Open {
+            path: path.into(),
+            flags: flags.into(),
+        };
         follow(
             &mut disk,
             vec![

@@ -26,7 +26,10 @@ const MOMENTS: usize = 240;
 #[test]
 fn watched_run() {
     if let Ok(dir) = std::env::var(DIRECTORY) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         runtime.unwrap().block_on(workload::run(Path::new(&dir)));
     }
 }
@@ -36,16 +39,23 @@ fn watched(mut command: Command, dir: &Path) -> Command {
     if command.get_program() == "strace" {
         command.arg(std::env::current_exe().unwrap());
     }
-    command.args(["watched_run", "--exact", "--nocapture", "--test-threads=1"]).env(DIRECTORY, dir);
+    command
+        .args(["watched_run", "--exact", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, dir);
     command
 }
 
 fn record(dir: &Path) -> Vec<Event> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-xx", "-s", "16777216", "-e", "signal=none", "-e"]).arg(format!("trace={}", trace::CALLS));
+    strace
+        .args(["-f", "-xx", "-s", "16777216", "-e", "signal=none", "-e"])
+        .arg(format!("trace={}", trace::CALLS));
     strace.arg("-o").arg(log.path());
-    let done = watched(strace, dir).stdout(Stdio::null()).stderr(Stdio::piped()).output();
+    let done = watched(strace, dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output();
     let done = done.unwrap_or_else(|error| {
         panic!("this test needs `strace` (apt-get install strace), which did not start: {error}")
     });
@@ -59,9 +69,14 @@ fn record(dir: &Path) -> Vec<Event> {
 
 /// Loses power at moments spread over the run and checks what is left. The first thing that is wrong, with the moment.
 fn lose_power(root: &Path, events: &[Event], ignore: Ignore, moments: usize) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let mut chance = Chance(0x706f_7374);
-    let mut at: Vec<usize> = (0..moments).map(|_| chance.below(events.len() as u64 + 1) as usize).collect();
+    let mut at: Vec<usize> = (0..moments)
+        .map(|_| chance.below(events.len() as u64 + 1) as usize)
+        .collect();
     at.push(events.len());
     at.sort_unstable();
     let mut disk = Disk::new(root, ignore);
@@ -77,12 +92,18 @@ fn lose_power(root: &Path, events: &[Event], ignore: Ignore, moments: usize) -> 
             std::fs::write(left.path().join(name), bytes).unwrap();
         }
         let acks = disk.acks.iter().map(String::as_str);
-        runtime.block_on(check::check(left.path(), acks)).map_err(|error| {
-            let _ = left.keep();
-            format!("power lost at event {moment} of {}: {error}", events.len())
-        })?;
+        runtime
+            .block_on(check::check(left.path(), acks))
+            .map_err(|error| {
+                let _ = left.keep();
+                format!("power lost at event {moment} of {}: {error}", events.len())
+            })?;
     }
-    assert_eq!(disk.acks.last().map(String::as_str), Some("done"), "the run was not seen to its end");
+    assert_eq!(
+        disk.acks.last().map(String::as_str),
+        Some("done"),
+        "the run was not seen to its end"
+    );
     Ok(())
 }
 
@@ -101,7 +122,10 @@ fn nothing_acknowledged_is_lost_with_the_power() {
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     for lines in [1, 7, 30, 61, 90] {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("data");

@@ -14,14 +14,35 @@ pub enum Event {
 /// A call that changes files, or makes changes sure.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
-    Open { path: String, flags: String },
-    Close { fd: i64 },
-    Write { fd: i64, offset: Option<i64>, data: Vec<u8> },
-    Seek { fd: i64 },
-    Truncate { fd: i64, length: i64 },
-    Sync { fd: i64 },
-    Unlink { path: String },
-    Rename { from: String, to: String },
+    Open {
+        path: String,
+        flags: String,
+    },
+    Close {
+        fd: i64,
+    },
+    Write {
+        fd: i64,
+        offset: Option<i64>,
+        data: Vec<u8>,
+    },
+    Seek {
+        fd: i64,
+    },
+    Truncate {
+        fd: i64,
+        length: i64,
+    },
+    Sync {
+        fd: i64,
+    },
+    Unlink {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
     Mkdir,
 }
 
@@ -34,13 +55,17 @@ pub fn parse(log: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut unfinished: HashMap<&str, (usize, Option<Call>, String)> = HashMap::new();
     for (number, line) in log.lines().enumerate() {
-        let (pid, rest) = line.split_once(' ').unwrap_or_else(|| panic!("not a line of strace: {line}"));
+        let (pid, rest) = line
+            .split_once(' ')
+            .unwrap_or_else(|| panic!("not a line of strace: {line}"));
         let rest = rest.trim_start();
         if rest.starts_with("+++") || rest.starts_with("---") {
             continue;
         }
         if let Some(resumed) = rest.strip_prefix("<... ") {
-            let Some((begun, call, front)) = unfinished.remove(pid) else { panic!("resumed, not begun: {line}") };
+            let Some((begun, call, front)) = unfinished.remove(pid) else {
+                panic!("resumed, not begun: {line}")
+            };
             let tail = resumed.split_once("resumed>").map_or("", |(_, tail)| tail);
             // What is decoded only at the end (nothing we need so far) is behind the mark.
             if call.is_none() && parse_call(&format!("{front}{tail}")).is_some() {
@@ -65,30 +90,71 @@ pub fn parse(log: &str) -> Vec<Event> {
 
 fn result(text: &str) -> i64 {
     let value = text.rsplit_once(" = ").map_or("?", |(_, value)| value);
-    value.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(-1)
+    value
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(-1)
 }
 
 /// The call, or `None` for one that touches no file. Panics on a call it does not know.
 fn parse_call(text: &str) -> Option<Call> {
-    let (name, rest) = text.split_once('(').unwrap_or_else(|| panic!("not a call: {}", &text[..text.len().min(200)]));
+    let (name, rest) = text
+        .split_once('(')
+        .unwrap_or_else(|| panic!("not a call: {}", &text[..text.len().min(200)]));
     let arguments = arguments(rest);
     let argument = |index: usize| arguments.get(index).map_or("", String::as_str);
     let number = |index: usize| argument(index).parse::<i64>().unwrap_or(-1);
     Some(match name {
-        "openat" => Call::Open { path: string(argument(1)), flags: argument(2).into() },
-        "open" => Call::Open { path: string(argument(0)), flags: argument(1).into() },
+        "openat" => Call::Open {
+            path: string(argument(1)),
+            flags: argument(2).into(),
+        },
+        "open" => Call::Open {
+            path: string(argument(0)),
+            flags: argument(1).into(),
+        },
         "close" => Call::Close { fd: number(0) },
-        "write" => Call::Write { fd: number(0), offset: None, data: bytes(argument(1)) },
-        "pwrite64" => Call::Write { fd: number(0), offset: Some(number(3)), data: bytes(argument(1)) },
-        "writev" => Call::Write { fd: number(0), offset: None, data: pieces(argument(1)) },
-        "pwritev" => Call::Write { fd: number(0), offset: Some(number(3)), data: pieces(argument(1)) },
+        "write" => Call::Write {
+            fd: number(0),
+            offset: None,
+            data: bytes(argument(1)),
+        },
+        "pwrite64" => Call::Write {
+            fd: number(0),
+            offset: Some(number(3)),
+            data: bytes(argument(1)),
+        },
+        "writev" => Call::Write {
+            fd: number(0),
+            offset: None,
+            data: pieces(argument(1)),
+        },
+        "pwritev" => Call::Write {
+            fd: number(0),
+            offset: Some(number(3)),
+            data: pieces(argument(1)),
+        },
         "lseek" => Call::Seek { fd: number(0) },
-        "ftruncate" => Call::Truncate { fd: number(0), length: number(1) },
+        "ftruncate" => Call::Truncate {
+            fd: number(0),
+            length: number(1),
+        },
         "fdatasync" | "fsync" => Call::Sync { fd: number(0) },
-        "unlink" => Call::Unlink { path: string(argument(0)) },
-        "unlinkat" => Call::Unlink { path: string(argument(1)) },
-        "rename" => Call::Rename { from: string(argument(0)), to: string(argument(1)) },
-        "renameat" | "renameat2" => Call::Rename { from: string(argument(1)), to: string(argument(3)) },
+        "unlink" => Call::Unlink {
+            path: string(argument(0)),
+        },
+        "unlinkat" => Call::Unlink {
+            path: string(argument(1)),
+        },
+        "rename" => Call::Rename {
+            from: string(argument(0)),
+            to: string(argument(1)),
+        },
+        "renameat" | "renameat2" => Call::Rename {
+            from: string(argument(1)),
+            to: string(argument(3)),
+        },
         "mkdir" | "mkdirat" => Call::Mkdir,
         _ => panic!("a call the model does not know: {}", &text[..text.len().min(200)]),
     })
@@ -120,14 +186,25 @@ fn arguments(text: &str) -> Vec<String> {
 fn bytes(text: &str) -> Vec<u8> {
     assert!(!text.ends_with("..."), "strace cut a string short");
     let inside = text.trim_matches('"');
-    let digit = |byte: u8| char::from(byte).to_digit(16).expect("strace -xx writes hexadecimal digits") as u8;
-    inside.as_bytes().chunks_exact(4).map(|hex| digit(hex[2]) << 4 | digit(hex[3])).collect()
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .expect("strace -xx writes hexadecimal digits") as u8
+    };
+    inside
+        .as_bytes()
+        .chunks_exact(4)
+        .map(|hex| digit(hex[2]) << 4 | digit(hex[3]))
+        .collect()
 }
 
 /// The bytes of `[{iov_base="...", iov_len=...}, ...]`.
 fn pieces(text: &str) -> Vec<u8> {
     assert!(!text.contains("..."), "strace cut a list short");
-    text.split("iov_base=").skip(1).flat_map(|piece| bytes(piece.split(',').next().unwrap_or_default())).collect()
+    text.split("iov_base=")
+        .skip(1)
+        .flat_map(|piece| bytes(piece.split(',').next().unwrap_or_default()))
+        .collect()
 }
 
 fn string(text: &str) -> String {
@@ -149,12 +226,29 @@ mod tests {
             "12 +++ exited with 0 +++\n",
         );
         let events = parse(log);
-        let open = |path: &str, flags: &str| Call::Open { path: path.into(), flags: flags.into() };
+        let open = |path: &str, flags: &str| Call::Open {
+            path: path.into(),
+            flags: flags.into(),
+        };
         let expected = [
             Event::Begin(0, open("/a", "O_RDWR|O_CREAT|O_CLOEXEC")),
             Event::End(0, 5),
-            Event::Begin(1, Call::Write { fd: 5, offset: None, data: vec![1, 44, 3] }),
-            Event::Begin(2, Call::Write { fd: 6, offset: Some(4096), data: vec![255] }),
+            Event::Begin(
+                1,
+                Call::Write {
+                    fd: 5,
+                    offset: None,
+                    data: vec![1, 44, 3],
+                },
+            ),
+            Event::Begin(
+                2,
+                Call::Write {
+                    fd: 6,
+                    offset: Some(4096),
+                    data: vec![255],
+                },
+            ),
             Event::End(2, 1),
             Event::End(1, 3),
             Event::Begin(4, open("/b", "O_RDONLY")),

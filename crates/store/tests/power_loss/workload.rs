@@ -36,7 +36,11 @@ pub fn body(id: ContentId, length: usize) -> Bytes {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    std::iter::repeat_with(word).flatten().take(length).collect::<Vec<u8>>().into()
+    std::iter::repeat_with(word)
+        .flatten()
+        .take(length)
+        .collect::<Vec<u8>>()
+        .into()
 }
 
 /// A commit of one new message whose content has this many bytes.
@@ -56,7 +60,10 @@ pub async fn run(dir: &Path) {
         for round in half * ROUNDS / 2..(half + 1) * ROUNDS / 2 {
             futures::future::join_all((0..TASKS).map(|task| one_round(&engine, task, round))).await;
             say(format_args!("sweeping"));
-            let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+            let before = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap()
+                .as_millis();
             for _ in 0..50 {
                 if !engine.sweep(before as u64).await.unwrap().more {
                     break;
@@ -76,15 +83,25 @@ async fn one_round(engine: &Embedded, task: u64, round: u64) {
         let commit = letter(account, Version(first + number), length);
         let id = commit.contents[0].0;
         assert_eq!(engine.commit(commit).await.unwrap(), Outcome::Committed);
-        say(format_args!("delivered {account} {} {id} {length}", first + number + 1));
+        say(format_args!(
+            "delivered {account} {} {id} {length}",
+            first + number + 1
+        ));
     }
-    let (id, unit, length) = (ContentId::generate(), UnitId::generate(), 3000 + task as usize * 800);
+    let (id, unit, length) = (
+        ContentId::generate(),
+        UnitId::generate(),
+        3000 + task as usize * 800,
+    );
     engine.put(id, body(id, length)).await.unwrap();
     say(format_args!("put {id} {length}"));
     engine.hold(id, unit).await.unwrap();
     say(format_args!("held {id} {length}"));
 
-    let (large, length) = (ContentId::generate(), 70_000 + (task * 9973 + round * 20_011) as usize);
+    let (large, length) = (
+        ContentId::generate(),
+        70_000 + (task * 9973 + round * 20_011) as usize,
+    );
     let mut writer = engine.writer(large).await.unwrap();
     for piece in body(large, length).chunks(11_003) {
         writer.write(Bytes::copy_from_slice(piece)).await.unwrap();
@@ -102,7 +119,10 @@ async fn one_round(engine: &Embedded, task: u64, round: u64) {
 
 /// Deletes all but the newest letter of an account.
 async fn forget(engine: &Embedded, account: AccountId, version: Version) {
-    let rows = engine.messages(account, FolderId::INBOX, Uid(0)..=Uid(version.0 as u32 - 1), 100).await.unwrap();
+    let rows = engine
+        .messages(account, FolderId::INBOX, Uid(0)..=Uid(version.0 as u32 - 1), 100)
+        .await
+        .unwrap();
     let mut commit = delivery(account, version, &[]);
     commit.contents.clear();
     commit.rows = Rows {
