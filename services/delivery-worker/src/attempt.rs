@@ -62,7 +62,13 @@ pub fn plan(unit: &Unit, positions: &[usize], capabilities: &Capabilities) -> Re
         }),
         orcpt: (!recipient.original.is_empty()).then(|| recipient.original.clone()),
     };
-    Ok(Plan { envelope: Envelope { mail, recipients: named.map(rcpt).collect() }, change })
+    Ok(Plan {
+        envelope: Envelope {
+            mail,
+            recipients: named.map(rcpt).collect(),
+        },
+        change,
+    })
 }
 
 /// The recipients that wait.
@@ -72,12 +78,19 @@ pub fn waiting(unit: &Unit) -> Vec<usize> {
 
 /// What the verdicts of a transaction mean. `host`: who gave them; `how`: over what connection.
 pub fn report(attempt: &Attempt, verdicts: &[Verdict], host: &str, how: &str) -> Report {
-    let mut report = Report { began: attempt.began, ..Report::default() };
+    let mut report = Report {
+        began: attempt.began,
+        ..Report::default()
+    };
     for (position, verdict) in attempt.positions.iter().zip(verdicts) {
         let (outcome, reply) = weigh(verdict, attempt.confirms);
         let reply = format!("{host}: {reply}");
         if report.reply.is_empty() || outcome != Outcome::Delivered {
-            report.reply = if how.is_empty() { reply.clone() } else { format!("{reply} ({how})") };
+            report.reply = if how.is_empty() {
+                reply.clone()
+            } else {
+                format!("{reply} ({how})")
+            };
         }
         report.recipients.push((*position, outcome, reply));
     }
@@ -87,25 +100,38 @@ pub fn report(attempt: &Attempt, verdicts: &[Verdict], host: &str, how: &str) ->
 /// The same outcome for everyone who waits.
 pub fn same_for_all(unit: &Unit, began: u64, outcome: Outcome, reply: &str) -> Report {
     let recipients = unit.pending().map(|at| (at, outcome, reply.to_owned())).collect();
-    Report { began, reply: reply.to_owned(), recipients }
+    Report {
+        began,
+        reply: reply.to_owned(),
+        recipients,
+    }
 }
 
 fn weigh(verdict: &Verdict, confirms: bool) -> (Outcome, String) {
     match verdict {
-        Verdict::Delivered(reply) => {
-            (if confirms { Outcome::Delivered } else { Outcome::Relayed }, reply.to_string())
-        }
+        Verdict::Delivered(reply) => (
+            if confirms {
+                Outcome::Delivered
+            } else {
+                Outcome::Relayed
+            },
+            reply.to_string(),
+        ),
         Verdict::Refused(reply) if reply.is_permanent() => (Outcome::Failed, reply.to_string()),
         Verdict::Refused(reply) => (Outcome::Later, reply.to_string()),
-        Verdict::Failed(Failure::TooLarge(limit)) => {
-            (Outcome::Failed, format!("552 5.3.4 the server takes at most {limit} octets"))
+        Verdict::Failed(Failure::TooLarge(limit)) => (
+            Outcome::Failed,
+            format!("552 5.3.4 the server takes at most {limit} octets"),
+        ),
+        Verdict::Failed(failure) if failure.is_permanent() => {
+            (Outcome::Failed, format!("554 5.6.3 {failure}"))
         }
-        Verdict::Failed(failure) if failure.is_permanent() => (Outcome::Failed, format!("554 5.6.3 {failure}")),
         Verdict::Failed(failure) => (Outcome::Later, format!("4.4.2 {failure}")),
         // The server may have it. RFC 5321 §4.5.4.1 decides for trying again: rather twice than never.
-        Verdict::Unknown(failure) => {
-            (Outcome::Later, format!("4.4.2 {failure} behind the message; it may arrive twice"))
-        }
+        Verdict::Unknown(failure) => (
+            Outcome::Later,
+            format!("4.4.2 {failure} behind the message; it may arrive twice"),
+        ),
     }
 }
 

@@ -65,7 +65,13 @@ pub async fn serve(shared: &Arc<Shared>, site: &Arc<Site>, claim: Claim) -> Resu
 }
 
 /// One address: with STARTTLS as configured; where that is not required and its handshake fails, once more in the clear.
-async fn try_address(shared: &Arc<Shared>, site: &Arc<Site>, host: &Host, address: IpAddr, claim: Claim) -> Tried {
+async fn try_address(
+    shared: &Arc<Shared>,
+    site: &Arc<Site>,
+    host: &Host,
+    address: IpAddr,
+    claim: Claim,
+) -> Tried {
     let first = try_once(shared, site, host, address, claim, None).await;
     match first {
         Tried::NoTls(claim, why) if shared.settings.network.tls == OutboundTls::Opportunistic => {
@@ -77,16 +83,34 @@ async fn try_address(shared: &Arc<Shared>, site: &Arc<Site>, host: &Host, addres
 
 /// One connection. `without_tls`: why it is made in the clear.
 async fn try_once(
-    shared: &Arc<Shared>, site: &Arc<Site>, host: &Host, address: IpAddr, claim: Claim, without_tls: Option<String>,
+    shared: &Arc<Shared>,
+    site: &Arc<Site>,
+    host: &Host,
+    address: IpAddr,
+    claim: Claim,
+    without_tls: Option<String>,
 ) -> Tried {
     let peer = SocketAddr::new(address, host.port);
     let stream = match tokio::time::timeout(shared.settings.network.connect, connect(shared, peer)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Tried::Useless(Box::new(claim), format!("{}: 4.4.1 {peer}: {error}", host.name)),
-        Err(_) => return Tried::Useless(Box::new(claim), format!("{}: 4.4.1 {peer}: no answer in time", host.name)),
+        Ok(Err(error)) => {
+            return Tried::Useless(Box::new(claim), format!("{}: 4.4.1 {peer}: {error}", host.name));
+        }
+        Err(_) => {
+            return Tried::Useless(
+                Box::new(claim),
+                format!("{}: 4.4.1 {peer}: no answer in time", host.name),
+            );
+        }
     };
-    let speech = if without_tls.is_some() { &shared.speech.clear } else { &shared.speech.usual };
-    let how = without_tls.map(|why| format!("in the clear: {why}")).unwrap_or_default();
+    let speech = if without_tls.is_some() {
+        &shared.speech.clear
+    } else {
+        &shared.speech.usual
+    };
+    let how = without_tls
+        .map(|why| format!("in the clear: {why}"))
+        .unwrap_or_default();
     let mut session = Client::new(speech.clone());
     let mut connection = Connection::new(stream, Arc::new(options(shared, host, address)));
     let mut conversation = Conversation::new(shared.clone(), site.clone(), host.name.clone(), how, claim);
@@ -102,23 +126,33 @@ async fn try_once(
     match (unbegun, driven, conversation.progress()) {
         (None, _, Progress::Served) => Tried::Served,
         (None, ..) => Tried::Gone,
-        (Some(claim), Err(DriveError::Handshake(error)), _) => {
-            Tried::NoTls(claim, format!("{}: 4.7.5 the TLS handshake failed: {error}", host.name))
-        }
+        (Some(claim), Err(DriveError::Handshake(error)), _) => Tried::NoTls(
+            claim,
+            format!("{}: 4.7.5 the TLS handshake failed: {error}", host.name),
+        ),
         (Some(claim), _, Progress::Failed(failure)) => {
             Tried::Useless(claim, format!("{}: 4.4.2 {peer}: {failure}", host.name))
         }
         (Some(claim), driven, _) => {
-            let why = driven.err().map_or_else(|| "the connection was lost".to_owned(), |error| error.to_string());
+            let why = driven
+                .err()
+                .map_or_else(|| "the connection was lost".to_owned(), |error| error.to_string());
             Tried::Useless(claim, format!("{}: 4.4.2 {peer}: {why}", host.name))
         }
     }
 }
 
 async fn connect(shared: &Shared, peer: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if peer.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    let socket = if peer.is_ipv6() {
+        TcpSocket::new_v6()?
+    } else {
+        TcpSocket::new_v4()?
+    };
     let sources = &shared.settings.network.source_addresses;
-    let usable: Vec<&IpAddr> = sources.iter().filter(|source| source.is_ipv6() == peer.is_ipv6()).collect();
+    let usable: Vec<&IpAddr> = sources
+        .iter()
+        .filter(|source| source.is_ipv6() == peer.is_ipv6())
+        .collect();
     if !usable.is_empty() {
         let turn = TURN.fetch_add(1, Ordering::Relaxed) % usable.len();
         if let Some(source) = usable.get(turn) {
@@ -138,5 +172,8 @@ fn options(shared: &Shared, host: &Host, address: IpAddr) -> Options {
         let name = ServerName::try_from(host.name.clone()).unwrap_or(ServerName::IpAddress(address.into()));
         TlsRole::Client(shared.tls.clone(), name)
     };
-    Options { tls, ..Options::default() }
+    Options {
+        tls,
+        ..Options::default()
+    }
 }

@@ -37,7 +37,14 @@ pub struct Reader {
 impl Reader {
     /// Reads from `at` up to `end`.
     pub fn new(store: MailStoreClient<Link>, budget: Budget, content: ContentId, at: u64, end: u64) -> Self {
-        Self { store, budget, content, at, end, held: None }
+        Self {
+            store,
+            budget,
+            content,
+            at,
+            end,
+            held: None,
+        }
     }
 
     /// The next piece, empty at the end. The piece before it must not be kept.
@@ -96,7 +103,10 @@ impl Source {
             _ => Converter::skipping(&description, skip),
         };
         let converter = converter.map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;
-        Ok(Self::Changed { reader, converter: Box::new(converter) })
+        Ok(Self::Changed {
+            reader,
+            converter: Box::new(converter),
+        })
     }
 
     /// The next piece, empty at the end.
@@ -108,9 +118,14 @@ impl Source {
         let mut out = Vec::new();
         while out.is_empty() {
             let Some(range) = converter.wants() else { break };
-            let piece = reader.read(range.start, range.end.saturating_sub(range.start)).await?;
+            let piece = reader
+                .read(range.start, range.end.saturating_sub(range.start))
+                .await?;
             if piece.is_empty() {
-                return Err(Failure::new(Kind::Internal, "the content is shorter than described"));
+                return Err(Failure::new(
+                    Kind::Internal,
+                    "the content is shorter than described",
+                ));
             }
             let pushed = converter.push(&piece, &mut out);
             pushed.map_err(|error| Failure::new(Kind::Invalid, error.to_string()))?;

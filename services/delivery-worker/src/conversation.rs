@@ -142,7 +142,8 @@ impl Conversation {
         let plan = match attempt::plan(unit, &positions, session.capabilities()) {
             Ok(plan) => plan,
             Err(reply) => {
-                let report = attempt::same_for_all(unit, began, Outcome::Failed, &format!("{}: {reply}", self.host));
+                let report =
+                    attempt::same_for_all(unit, began, Outcome::Failed, &format!("{}: {reply}", self.host));
                 return self.shared.finish(claim, report).await;
             }
         };
@@ -151,25 +152,43 @@ impl Conversation {
         let source = match Source::open(reader, plan.change, new.skip).await {
             Ok(source) => source,
             Err(error) => {
-                let trouble = crate::resolve::Trouble::temporary(format!("4.3.0 the content cannot be read: {error}"));
+                let trouble =
+                    crate::resolve::Trouble::temporary(format!("4.3.0 the content cannot be read: {error}"));
                 return self.shared.finish_all(claim, began, &trouble).await;
             }
         };
-        self.shared.record.attempt(unit, if self.how.is_empty() {
-            self.host.clone()
-        } else {
-            format!("{} ({})", self.host, self.how)
-        });
+        self.shared.record.attempt(
+            unit,
+            if self.how.is_empty() {
+                self.host.clone()
+            } else {
+                format!("{} ({})", self.host, self.how)
+            },
+        );
         let kept = self.shared.keep(claim.ticket());
         let _span = span(&claim, &self.host);
-        let attempt = Attempt { claim, positions, began, confirms: session.capabilities().dsn };
-        self.sending = Some(Sending { attempt, source, kept, since: Instant::now(), trouble: None, _span });
+        let attempt = Attempt {
+            claim,
+            positions,
+            began,
+            confirms: session.capabilities().dsn,
+        };
+        self.sending = Some(Sending {
+            attempt,
+            source,
+            kept,
+            since: Instant::now(),
+            trouble: None,
+            _span,
+        });
         self.messages += 1;
         session.send(plan.envelope);
     }
 
     async fn content(&mut self, session: &mut Client) {
-        let Some(sending) = &mut self.sending else { return session.abandon() };
+        let Some(sending) = &mut self.sending else {
+            return session.abandon();
+        };
         let given_up = if sending.kept.is_lost() {
             Some("the claim was lost".to_owned())
         } else if sending.since.elapsed() > self.shared.settings.network.message {
@@ -194,8 +213,16 @@ impl Conversation {
     }
 
     async fn finished(&mut self, verdicts: &[Verdict]) {
-        let Some(sending) = self.sending.take() else { return };
-        let Sending { attempt, kept, since, trouble, .. } = sending;
+        let Some(sending) = self.sending.take() else {
+            return;
+        };
+        let Sending {
+            attempt,
+            kept,
+            since,
+            trouble,
+            ..
+        } = sending;
         // A connection that was kept open may be gone by the time it is used again: that says nothing of the unit.
         let closed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(Failure::Closed));
         if self.messages > 1 && trouble.is_none() && verdicts.iter().all(closed) {
@@ -203,18 +230,32 @@ impl Conversation {
         }
         let mut report = attempt::report(&attempt, verdicts, &self.host, &self.how);
         if let Some(trouble) = trouble {
-            report = attempt::same_for_all(attempt.claim.unit(), attempt.began, Outcome::Later, &format!("4.3.0 {trouble}"));
+            report = attempt::same_for_all(
+                attempt.claim.unit(),
+                attempt.began,
+                Outcome::Later,
+                &format!("4.3.0 {trouble}"),
+            );
         } else if report.recipients.is_empty() {
             let reply = format!("{}: 4.4.2 the connection was lost", self.host);
             report = attempt::same_for_all(attempt.claim.unit(), attempt.began, Outcome::Later, &reply);
         }
         if attempt::is_overloaded(verdicts) {
             self.site.overloaded();
-        } else {
-            self.site.succeeded();
+        } else if self.site.succeeded() && self.shared.grow.try_send(self.site.clone()).is_err() {
+            // More connections than there are in all, or the worker drains.
+            self.site.forgo();
         }
-        self.shared.record.metrics.attempts.add(1, &[opentelemetry::KeyValue::new("outcome", "sent")]);
-        self.shared.record.metrics.duration.record(since.elapsed().as_secs_f64(), &[]);
+        self.shared
+            .record
+            .metrics
+            .attempts
+            .add(1, &[opentelemetry::KeyValue::new("outcome", "sent")]);
+        self.shared
+            .record
+            .metrics
+            .duration
+            .record(since.elapsed().as_secs_f64(), &[]);
         self.shared.finish(attempt.claim, report).await;
         drop(kept);
     }
@@ -256,7 +297,12 @@ impl Handler<Client> for Conversation {
         }
     }
 
-    async fn on_outside(&mut self, session: &mut Client, outside: Outside, _: &mut dyn Port) -> io::Result<()> {
+    async fn on_outside(
+        &mut self,
+        session: &mut Client,
+        outside: Outside,
+        _: &mut dyn Port,
+    ) -> io::Result<()> {
         match outside {
             Outside::Idle => self.quit(session),
             Outside::Work(wake_up) => {

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
 use opentelemetry::KeyValue;
 use parking_lot::Mutex;
 use postrider_queue::engine::WakeUp;
 use postrider_queue::{Destination, Unit};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::resolve::{Exchangers, Trouble};
 use crate::routes::{Host, parse_host};
@@ -29,6 +29,10 @@ const BATCH: usize = 256;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often sites and answers nobody uses are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Units whose failure for one reason is recorded at a time.
+const FAILING: usize = 64;
+/// The longest time for which a site that could not be reached is left alone.
+const MOST_AVOIDED: Duration = Duration::from_secs(60);
 /// What every destination may have waiting, however many destinations there are.
 const LEAST_SHARE: usize = 16;
 
@@ -52,18 +56,27 @@ enum Lookup {
 pub struct Dispatcher {
     shared: Arc<Shared>,
     map: Arc<Mutex<Map>>,
-    local: Arc<tokio::sync::Semaphore>,
+    local: Arc<Semaphore>,
+    /// Local units that may wait for their turn.
+    local_waiting: Arc<Semaphore>,
 }
 
 impl Dispatcher {
     /// A dispatcher that knows nothing yet.
     pub fn new(shared: Arc<Shared>) -> Self {
-        let local = Arc::new(tokio::sync::Semaphore::new(shared.settings.limits.local.max(1)));
-        Self { shared, map: Arc::default(), local }
+        let limits = &shared.settings.limits;
+        let local = Arc::new(Semaphore::new(limits.local.max(1)));
+        let local_waiting = Arc::new(Semaphore::new(limits.waiting_per_destination.max(LEAST_SHARE)));
+        Self {
+            shared,
+            map: Arc::default(),
+            local,
+            local_waiting,
+        }
     }
 
     /// Takes work until the worker drains.
-    pub async fn run(self) {
+    pub async fn run(self, mut growing: mpsc::Receiver<Arc<Site>>) {
         let drain = self.shared.drain.clone();
         let mut reading = FuturesUnordered::new();
         let mut forgotten = Instant::now();
@@ -72,6 +85,7 @@ impl Dispatcher {
                 biased;
                 () = drain.cancelled() => return,
                 Some(()) = reading.next() => {}
+                Some(site) = growing.recv() => self.connect(site),
                 taken = self.shared.queue.take(BATCH), if reading.len() < self.shared.settings.limits.reading => {
                     match taken {
                         Ok(wake_ups) => reading.extend(wake_ups.into_iter().map(|wake_up| self.place(wake_up))),
@@ -94,7 +108,9 @@ impl Dispatcher {
         let unit = match self.shared.queue.peek(&wake_up).await {
             Ok(Some(unit)) => unit,
             Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "a due unit cannot be read; the reconciler finds it again"),
+            Err(error) => {
+                return tracing::warn!(%error, "a due unit cannot be read; the reconciler finds it again");
+            }
         };
         if self.shared.queue.is_suspended(&unit.new.destination) || !unit.owed.is_empty() {
             // The claim finds out the same, and does what is to be done.
@@ -112,15 +128,20 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for its turn here: deliveries to our own accounts are quick, and the mail-store says when it is not.
     async fn deliver_locally(&self, wake_up: WakeUp) {
-        let Ok(permit) = self.local.clone().acquire_owned().await else { return };
-        let shared = self.shared.clone();
+        let Ok(place) = self.local_waiting.clone().try_acquire_owned() else {
+            return self.postpone(wake_up).await;
+        };
+        let (shared, turns) = (self.shared.clone(), self.local.clone());
         self.shared.tasks.spawn(async move {
-            if let Some(claim) = shared.claim(wake_up).await {
+            let turn = tokio::select! {
+                turn = turns.acquire_owned() => turn,
+                () = shared.drain.cancelled() => return,
+            };
+            drop(place);
+            if let (Ok(_turn), Some(claim)) = (turn, shared.claim(wake_up).await) {
                 local::deliver(&shared, claim).await;
             }
-            drop(permit);
         });
     }
 
@@ -141,7 +162,8 @@ impl Dispatcher {
                 }
                 Some(Lookup::Pending(_)) => None,
                 Some(Lookup::Known(..)) | None => {
-                    map.destinations.insert(key.clone(), Lookup::Pending(vec![(sender, wake_up)]));
+                    map.destinations
+                        .insert(key.clone(), Lookup::Pending(vec![(sender, wake_up)]));
                     drop(map);
                     return self.look_up(key, unit.new.destination.clone(), route);
                 }
@@ -168,7 +190,10 @@ impl Dispatcher {
         let this = self.clone();
         self.shared.tasks.spawn(async move {
             let found = match (route, &destination) {
-                (Some(host), _) => Ok(Exchangers { hosts: vec![host], until: Instant::now() + FORGET_EVERY }),
+                (Some(host), _) => Ok(Exchangers {
+                    hosts: vec![host],
+                    until: Instant::now() + FORGET_EVERY,
+                }),
                 (None, Destination::Remote(domain)) => this.shared.resolver.exchangers(domain).await,
                 (None, Destination::Local) => return,
             };
@@ -184,7 +209,11 @@ impl Dispatcher {
             let mut map = self.map.lock();
             let most = self.shared.settings.limits.per_destination;
             let Exchangers { hosts, until } = exchangers;
-            let site = map.sites.entry(hosts.clone()).or_insert_with(|| Arc::new(Site::new(hosts, most))).clone();
+            let site = map
+                .sites
+                .entry(hosts.clone())
+                .or_insert_with(|| Arc::new(Site::new(hosts, most)))
+                .clone();
             let waiting = match map.destinations.insert(key, Lookup::Known(site.clone(), until)) {
                 Some(Lookup::Pending(waiting)) => waiting,
                 _ => Vec::new(),
@@ -201,9 +230,8 @@ impl Dispatcher {
             Some(Lookup::Pending(waiting)) => waiting,
             _ => return,
         };
-        for (_, wake_up) in waiting {
-            self.fail(wake_up, &trouble).await;
-        }
+        self.fail_all(waiting.into_iter().map(|(_, wake_up)| wake_up), &trouble)
+            .await;
     }
 
     async fn add(&self, site: &Arc<Site>, sender: u64, wake_up: WakeUp) {
@@ -233,7 +261,9 @@ impl Dispatcher {
     /// Serves a site's units over one connection.
     async fn serve(&self, site: &Arc<Site>, permit: OwnedSemaphorePermit) {
         let claim = loop {
-            let Some(wake_up) = site.pop().filter(|_| !self.shared.drain.is_cancelled()) else { return };
+            let Some(wake_up) = site.pop().filter(|_| !self.shared.drain.is_cancelled()) else {
+                return;
+            };
             if let Some(claim) = self.shared.claim(wake_up).await {
                 break claim;
             }
@@ -245,14 +275,18 @@ impl Dispatcher {
         if self.shared.drain.is_cancelled() {
             return self.shared.give_back(claim).await;
         }
-        self.shared.record.metrics.attempts.add(1, &[KeyValue::new("outcome", "unreachable")]);
+        self.shared
+            .record
+            .metrics
+            .attempts
+            .add(1, &[KeyValue::new("outcome", "unreachable")]);
         self.shared.record.attempt(claim.unit(), trouble.reply.clone());
-        site.unreachable(trouble.clone());
+        // Whoever comes back for a second try is not turned away for what the first one found.
+        let avoided = MOST_AVOIDED.min(self.shared.queue.settings().retry.first / 2);
+        site.unreachable(trouble.clone(), avoided);
         self.shared.finish_all(claim, began, &trouble).await;
         // Whoever waits behind it would find the same.
-        while let Some(wake_up) = site.pop() {
-            self.fail(wake_up, &trouble).await;
-        }
+        self.fail_all(std::iter::from_fn(|| site.pop()), &trouble).await;
     }
 
     /// Records an attempt that ended before it could begin.
@@ -262,6 +296,13 @@ impl Dispatcher {
             self.shared.record.attempt(claim.unit(), trouble.reply.clone());
             self.shared.finish_all(claim, began, trouble).await;
         }
+    }
+
+    /// Some at a time, so that they share the syncs of the disk.
+    async fn fail_all(&self, wake_ups: impl Iterator<Item = WakeUp>, trouble: &Trouble) {
+        stream::iter(wake_ups)
+            .for_each_concurrent(FAILING, |wake_up| self.fail(wake_up, trouble))
+            .await;
     }
 
     /// Its destination has more waiting than it can take: later.
@@ -277,8 +318,10 @@ impl Dispatcher {
     fn forget(&self) {
         let mut map = self.map.lock();
         let now = Instant::now();
-        map.destinations.retain(|_, lookup| !matches!(lookup, Lookup::Known(_, until) if *until <= now));
-        map.sites.retain(|_, site| Arc::strong_count(site) > 1 || !site.is_forgotten());
+        map.destinations
+            .retain(|_, lookup| !matches!(lookup, Lookup::Known(_, until) if *until <= now));
+        map.sites
+            .retain(|_, site| Arc::strong_count(site) > 1 || !site.is_forgotten());
     }
 }
 

@@ -4,9 +4,9 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use postrider_proto::queue::queue_server::Queue;
 use postrider_proto::queue::{
-    ActRequest, ActResponse, GetStatisticsRequest, GetStatisticsResponse, GetUnitRequest, ListSuspensionsRequest,
-    ListUnitsRequest, Recipient, ResumeDomainRequest, ResumeDomainResponse, State, SuspendDomainRequest,
-    SuspendDomainResponse, Suspension, Unit, act_request,
+    ActRequest, ActResponse, GetStatisticsRequest, GetStatisticsResponse, GetUnitRequest,
+    ListSuspensionsRequest, ListUnitsRequest, Recipient, ResumeDomainRequest, ResumeDomainResponse, State,
+    SuspendDomainRequest, SuspendDomainResponse, Suspension, Unit, act_request,
 };
 use postrider_proto::{Failure, Kind};
 use postrider_queue as queue;
@@ -27,8 +27,14 @@ impl Queue for Operator {
     async fn list_units(&self, request: Request<ListUnitsRequest>) -> Answer<Self::ListUnitsStream> {
         let ListUnitsRequest { filter, limit } = request.into_inner();
         let units = self.list(Filter::parse(filter)?);
-        let most = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
-        let units = units.take(most).map(|unit| unit.map(|unit| encode(&unit)).map_err(Status::from));
+        let most = if limit == 0 {
+            usize::MAX
+        } else {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        };
+        let units = units
+            .take(most)
+            .map(|unit| unit.map(|unit| encode(&unit)).map_err(Status::from));
         Ok(Response::new(units.boxed()))
     }
 
@@ -48,10 +54,15 @@ impl Queue for Operator {
                 return Err(Failure::new(Kind::Invalid, "an action is needed").into());
             }
         };
-        let acted = self.act(verb, request.ids, Filter::parse(request.filter)?, request.all).map(|acted| {
-            let (id, refused) = acted?;
-            Ok(ActResponse { id, refused: refused.map(|refused| refused.message).unwrap_or_default() })
-        });
+        let acted = self
+            .act(verb, request.ids, Filter::parse(request.filter)?, request.all)
+            .map(|acted| {
+                let (id, refused) = acted?;
+                Ok(ActResponse {
+                    id,
+                    refused: refused.map(|refused| refused.message).unwrap_or_default(),
+                })
+            });
         Ok(Response::new(acted.boxed()))
     }
 
@@ -66,11 +77,20 @@ impl Queue for Operator {
         Ok(Response::new(ResumeDomainResponse {}))
     }
 
-    async fn list_suspensions(&self, _: Request<ListSuspensionsRequest>) -> Answer<Self::ListSuspensionsStream> {
+    async fn list_suspensions(
+        &self,
+        _: Request<ListSuspensionsRequest>,
+    ) -> Answer<Self::ListSuspensionsStream> {
         let all = self.suspensions().await?.into_iter().map(|(domain, suspension)| {
-            Ok(Suspension { domain: domain.to_string(), reason: suspension.reason, since: suspension.since })
+            Ok(Suspension {
+                domain: domain.to_string(),
+                reason: suspension.reason,
+                since: suspension.since,
+            })
         });
-        Ok(Response::new(futures::stream::iter(all.collect::<Vec<_>>()).boxed()))
+        Ok(Response::new(
+            futures::stream::iter(all.collect::<Vec<_>>()).boxed(),
+        ))
     }
 
     async fn get_statistics(&self, _: Request<GetStatisticsRequest>) -> Answer<GetStatisticsResponse> {
@@ -111,7 +131,11 @@ fn encode(unit: &queue::Unit) -> Unit {
         expires: unit.expires,
         last_reply: unit.last_reply.clone(),
         reroute: unit.reroute.clone(),
-        trace_id: new.trace.parse::<Trace>().map(|trace| trace.id()).unwrap_or_default(),
+        trace_id: new
+            .trace
+            .parse::<Trace>()
+            .map(|trace| trace.id())
+            .unwrap_or_default(),
     }
 }
 

@@ -28,7 +28,7 @@
 //! 5. Each recipient's reply decides: 2yz it is done, 5yz the sender is told, 4yz or silence it is tried again.
 //!
 //! # Failures
-//! * A server that cannot be reached is left alone for a minute; what waits for it is put off by the queue's schedule. Other
+//! * A server that cannot be reached is left alone for a minute (at most half of the first retry's wait); what waits for it is put off by the queue's schedule. Other
 //!   destinations do not notice: nothing here waits for one.
 //! * A connection that is lost behind the end of the message leaves it open whether the server has it. It is sent again (RFC
 //!   5321 §4.5.4.1), so in that window a recipient may get it twice.

@@ -24,7 +24,10 @@ pub async fn deliver(shared: &Arc<Shared>, claim: Claim) {
         Err(failure) => {
             let permanent = failure.kind == Kind::NotFound;
             let class = if permanent { "5.3.0" } else { "4.3.0" };
-            let trouble = Trouble { permanent, reply: format!("{class} the mail-store said: {failure}") };
+            let trouble = Trouble {
+                permanent,
+                reply: format!("{class} the mail-store said: {failure}"),
+            };
             shared.finish_all(claim, began, &trouble).await;
         }
     }
@@ -32,21 +35,29 @@ pub async fn deliver(shared: &Arc<Shared>, claim: Claim) {
 
 async fn attempt(shared: &Arc<Shared>, claim: &Claim, began: u64) -> Result<Report, Failure> {
     let unit = claim.unit();
-    let mut report = Report { began, ..Report::default() };
+    let mut report = Report {
+        began,
+        ..Report::default()
+    };
     let waiting: Vec<usize> = unit.pending().collect();
     for some in waiting.chunks(AT_ONCE) {
         let named = some.iter().filter_map(|at| {
             let local = unit.new.recipients.get(*at)?.local.as_ref()?;
-            Some((*at, DeliverRecipient {
-                account: local.account.get(),
-                delivery_id: local.delivery.as_bytes().to_vec().into(),
-                quota: local.quota,
-                ..DeliverRecipient::default()
-            }))
+            Some((
+                *at,
+                DeliverRecipient {
+                    account: local.account.get(),
+                    delivery_id: local.delivery.as_bytes().to_vec().into(),
+                    quota: local.quota,
+                    ..DeliverRecipient::default()
+                },
+            ))
         });
         let (positions, recipients): (Vec<usize>, Vec<DeliverRecipient>) = named.unzip();
         let request = DeliverRequest {
-            content: Some(deliver_request::Content::ContentId(unit.new.content.as_bytes().to_vec().into())),
+            content: Some(deliver_request::Content::ContentId(
+                unit.new.content.as_bytes().to_vec().into(),
+            )),
             recipients,
             received: unit.created,
             inline_id: Default::default(),
@@ -63,11 +74,20 @@ async fn attempt(shared: &Arc<Shared>, claim: &Claim, began: u64) -> Result<Repo
         };
         for (at, result) in positions.into_iter().zip(results) {
             let (outcome, reply) = match result.outcome() {
-                Delivered::Delivered => (Outcome::Delivered, format!("2.0.0 in folder {} as {}", result.folder, result.uid)),
+                Delivered::Delivered => (
+                    Outcome::Delivered,
+                    format!("2.0.0 in folder {} as {}", result.folder, result.uid),
+                ),
                 Delivered::AlreadyDelivered => (Outcome::Delivered, "2.0.0 delivered earlier".to_owned()),
                 // It may be emptied; the schedule says for how long that is waited for.
-                Delivered::OverQuota => (Outcome::Later, format!("4.2.2 the mailbox is full: {}", result.detail)),
-                _ => (Outcome::Later, format!("4.3.0 not delivered now: {}", result.detail)),
+                Delivered::OverQuota => (
+                    Outcome::Later,
+                    format!("4.2.2 the mailbox is full: {}", result.detail),
+                ),
+                _ => (
+                    Outcome::Later,
+                    format!("4.3.0 not delivered now: {}", result.detail),
+                ),
             };
             report.reply.clone_from(&reply);
             report.recipients.push((at, outcome, reply));

@@ -13,7 +13,8 @@ use postrider_proto::directory::{ResolveRequest, target};
 use postrider_proto::mailstore::{PutMessageOptions, PutMessageRequest, put_message_request};
 use postrider_proto::{Failure, Kind};
 use postrider_queue::{
-    Destination, LocalDelivery, NewUnit, Notice, NoticeKind, Notify, Priority, Recipient, RecipientState, Unit,
+    Destination, LocalDelivery, NewUnit, Notice, NoticeKind, Notify, Priority, Recipient, RecipientState,
+    Unit,
 };
 use postrider_types::{AccountId, Address, ContentId, DeliveryId, ReversePath, UnitId};
 use tokio::sync::mpsc;
@@ -37,7 +38,9 @@ pub fn kind_name(kind: NoticeKind) -> &'static str {
 
 /// Makes the notifications that are due. None for a sender who is not there any more: nobody is left to be told.
 pub async fn compose(shared: &Shared, unit: &Unit, notices: &[Notice]) -> Result<Vec<NewUnit>, Failure> {
-    let Some(sender) = &unit.new.sender.0 else { return Ok(Vec::new()) };
+    let Some(sender) = &unit.new.sender.0 else {
+        return Ok(Vec::new());
+    };
     let goes_to = destinations(shared, sender).await?;
     let mut units = Vec::new();
     if goes_to.is_empty() {
@@ -53,8 +56,13 @@ pub async fn compose(shared: &Shared, unit: &Unit, notices: &[Notice]) -> Result
 }
 
 /// Where the sender's mail goes: with aliases followed, like all mail.
-async fn destinations(shared: &Shared, sender: &Address) -> Result<Vec<(Destination, Vec<Recipient>)>, Failure> {
-    let request = ResolveRequest { address: sender.to_string() };
+async fn destinations(
+    shared: &Shared,
+    sender: &Address,
+) -> Result<Vec<(Destination, Vec<Recipient>)>, Failure> {
+    let request = ResolveRequest {
+        address: sender.to_string(),
+    };
     let answer = shared.directory.clone().resolve(request).await?.into_inner();
     let remote = |address: Address| {
         let domain = address.domain().clone();
@@ -89,7 +97,11 @@ fn recipient(address: Address, local: Option<LocalDelivery>) -> Recipient {
         address,
         original: String::new(),
         // Nobody is told what became of a notification.
-        notify: Notify { success: false, failure: false, delay: false },
+        notify: Notify {
+            success: false,
+            failure: false,
+            delay: false,
+        },
         state: RecipientState::Pending,
         last_reply: String::new(),
         local,
@@ -140,20 +152,31 @@ impl Stored {
 fn derived(id: UnitId, at: usize) -> UnitId {
     let mut bytes = *id.as_bytes();
     let mixed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
-    bytes.iter_mut().skip(8).zip(mixed).for_each(|(byte, mix)| *byte ^= mix);
+    bytes
+        .iter_mut()
+        .skip(8)
+        .zip(mixed)
+        .for_each(|(byte, mix)| *byte ^= mix);
     UnitId::from_bytes(bytes)
 }
 
 async fn store(shared: &Shared, unit: &Unit, notice: &Notice, sender: &Address) -> Result<Stored, Failure> {
     let new = &unit.new;
-    let (beginning, there) = match shared.reader(new.content, new.skip, new.size).read(new.skip, HEADER).await {
+    let (beginning, there) = match shared
+        .reader(new.content, new.skip, new.size)
+        .read(new.skip, HEADER)
+        .await
+    {
         Ok(beginning) => (beginning, true),
         // The notification matters more than what it returns.
         Err(failure) if failure.kind == Kind::NotFound => (Bytes::new(), false),
         Err(failure) => return Err(failure),
     };
     let length = new.size.saturating_sub(new.skip);
-    let full = notice.kind == NoticeKind::Failed && new.return_full && there && length <= shared.settings.limits.returned;
+    let full = notice.kind == NoticeKind::Failed
+        && new.return_full
+        && there
+        && length <= shared.settings.limits.returned;
     let recipients: Vec<ReportedRecipient> = notice
         .recipients
         .iter()
@@ -173,7 +196,10 @@ async fn store(shared: &Shared, unit: &Unit, notice: &Notice, sender: &Address) 
         subject: &header::first(&beginning, "Subject").unwrap_or_default(),
         recipients: &recipients,
         original: if full {
-            Original::Full { eight_bit: new.eight_bit, utf8: new.utf8 }
+            Original::Full {
+                eight_bit: new.eight_bit,
+                utf8: new.utf8,
+            }
         } else {
             Original::Header(&beginning)
         },
@@ -181,27 +207,51 @@ async fn store(shared: &Shared, unit: &Unit, notice: &Notice, sender: &Address) 
     let composed = report.compose();
     let front = return_path(&ReversePath::NULL).into_bytes();
     let skip = front.len() as u64;
-    let original = full.then_some(length).unwrap_or_default();
+    let original = if full { length } else { 0 };
     let size = skip + composed.head.len() as u64 + original + composed.tail.len() as u64;
-    let content = put(shared, unit, [front, composed.head].concat(), original, composed.tail, size).await?;
+    let content = put(
+        shared,
+        unit,
+        [front, composed.head].concat(),
+        original,
+        composed.tail,
+        size,
+    )
+    .await?;
     let message_id = format!("{unique}@{}", shared.settings.hostname);
-    Ok(Stored { content, size, skip, eight_bit: composed.eight_bit, utf8: composed.utf8, message_id })
+    Ok(Stored {
+        content,
+        size,
+        skip,
+        eight_bit: composed.eight_bit,
+        utf8: composed.utf8,
+        message_id,
+    })
 }
 
 /// Streams a notification in: what stands before the original, the original, what stands behind it.
 async fn put(
-    shared: &Shared, unit: &Unit, head: Vec<u8>, original: u64, tail: Vec<u8>, size: u64,
+    shared: &Shared,
+    unit: &Unit,
+    head: Vec<u8>,
+    original: u64,
+    tail: Vec<u8>,
+    size: u64,
 ) -> Result<ContentId, Failure> {
     let (sender, requests) = mpsc::channel(1);
     let mut reader = shared.reader(unit.new.content, unit.new.skip, unit.new.skip + original);
     let feed = async move {
-        let piece = |bytes: Bytes| PutMessageRequest { part: Some(put_message_request::Part::Chunk(bytes)) };
+        let piece = |bytes: Bytes| PutMessageRequest {
+            part: Some(put_message_request::Part::Chunk(bytes)),
+        };
         let options = put_message_request::Part::Options(PutMessageOptions { max_size: size });
         let mut pieces: Vec<PutMessageRequest> = vec![PutMessageRequest { part: Some(options) }];
         let in_pieces = |bytes: Vec<u8>| {
             let bytes = Bytes::from(bytes);
             let step = PIECE as usize;
-            (0..bytes.len()).step_by(step).map(move |at| bytes.slice(at..bytes.len().min(at + step)))
+            (0..bytes.len())
+                .step_by(step)
+                .map(move |at| bytes.slice(at..bytes.len().min(at + step)))
         };
         pieces.extend(in_pieces(head).map(piece));
         for request in pieces {
@@ -225,15 +275,23 @@ async fn put(
     };
     let mut client = shared.store.clone();
     let store = async {
-        let answer = client.put_message(ReceiverStream::new(requests)).await?.into_inner();
+        let answer = client
+            .put_message(ReceiverStream::new(requests))
+            .await?
+            .into_inner();
         let lost = || Failure::new(Kind::Internal, "the mail-store answered with an id that is none");
-        ContentId::from_slice(&answer.content_id).ok_or_else(lost).map(|content| (content, answer.size))
+        ContentId::from_slice(&answer.content_id)
+            .ok_or_else(lost)
+            .map(|content| (content, answer.size))
     };
     let (fed, stored) = tokio::join!(feed, store);
     fed?;
     let (content, stored) = stored?;
     if stored != size {
-        return Err(Failure::new(Kind::Internal, format!("{stored} octets of a notification were stored, not {size}")));
+        return Err(Failure::new(
+            Kind::Internal,
+            format!("{stored} octets of a notification were stored, not {size}"),
+        ));
     }
     Ok(content)
 }
@@ -270,10 +328,14 @@ struct Said {
 
 impl Said {
     fn parse(text: &str) -> Self {
-        let last = text.strip_prefix("given up").and_then(|rest| rest.split_once("; last: ")).map_or(text, |(_, last)| last);
+        let last = text
+            .strip_prefix("given up")
+            .and_then(|rest| rest.split_once("; last: "))
+            .map_or(text, |(_, last)| last);
         let is_status = |word: &str| {
             let mut parts = word.split('.');
-            let number = |part: Option<&str>| part.is_some_and(|part| part.len() <= 3 && part.parse::<u16>().is_ok());
+            let number =
+                |part: Option<&str>| part.is_some_and(|part| part.len() <= 3 && part.parse::<u16>().is_ok());
             number(parts.next()) && number(parts.next()) && number(parts.next()) && parts.next().is_none()
         };
         let is_code = |word: &str| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -281,11 +343,21 @@ impl Said {
         if let Some((host, reply)) = last.split_once(": ").filter(|(host, _)| !host.contains(' ')) {
             let word = first(reply);
             if is_code(&word) {
-                return Self { host: host.into(), status: String::new(), reply: reply.into(), is_smtp: true };
+                return Self {
+                    host: host.into(),
+                    status: String::new(),
+                    reply: reply.into(),
+                    is_smtp: true,
+                };
             }
             if is_status(&word) {
                 let reply = reply.get(word.len() + 1..).unwrap_or_default().to_owned();
-                return Self { host: host.into(), status: word, reply, is_smtp: false };
+                return Self {
+                    host: host.into(),
+                    status: word,
+                    reply,
+                    is_smtp: false,
+                };
             }
         }
         // Our own words: `556 5.1.10 …` or `5.1.2 …`.
@@ -294,9 +366,19 @@ impl Said {
         match is_status(&word) {
             true => {
                 let reply = rest.get(word.len() + 1..).unwrap_or_default().to_owned();
-                Self { host: String::new(), status: word, reply, is_smtp: false }
+                Self {
+                    host: String::new(),
+                    status: word,
+                    reply,
+                    is_smtp: false,
+                }
             }
-            false => Self { host: String::new(), status: String::new(), reply: last.into(), is_smtp: false },
+            false => Self {
+                host: String::new(),
+                status: String::new(),
+                reply: last.into(),
+                is_smtp: false,
+            },
         }
     }
 }
@@ -315,14 +397,24 @@ mod tests {
             let said = Said::parse(text);
             (said.host, said.status, said.reply, said.is_smtp)
         };
-        let is = |host: &str, status: &str, reply: &str, smtp| (host.into(), status.into(), reply.into(), smtp);
-        assert_eq!(said("mx.a.example: 550 5.1.1 no"), is("mx.a.example", "", "550 5.1.1 no", true));
+        let is =
+            |host: &str, status: &str, reply: &str, smtp| (host.into(), status.into(), reply.into(), smtp);
+        assert_eq!(
+            said("mx.a.example: 550 5.1.1 no"),
+            is("mx.a.example", "", "550 5.1.1 no", true)
+        );
         assert_eq!(
             said("given up after 5 days; last: mx.a.example: 451 4.3.0 later"),
             is("mx.a.example", "", "451 4.3.0 later", true)
         );
-        assert_eq!(said("mx.a.example: 4.4.2 no answer in time"), is("mx.a.example", "4.4.2", "no answer in time", false));
-        assert_eq!(said("5.1.2 the domain x does not exist"), is("", "5.1.2", "the domain x does not exist", false));
+        assert_eq!(
+            said("mx.a.example: 4.4.2 no answer in time"),
+            is("mx.a.example", "4.4.2", "no answer in time", false)
+        );
+        assert_eq!(
+            said("5.1.2 the domain x does not exist"),
+            is("", "5.1.2", "the domain x does not exist", false)
+        );
         assert_eq!(said("556 5.1.10 null MX"), is("", "5.1.10", "null MX", false));
         assert_eq!(said(""), is("", "", "", false));
         assert_eq!(said("é"), is("", "", "é", false));

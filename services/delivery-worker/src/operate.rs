@@ -44,7 +44,10 @@ impl Filter {
             Ok(contract::State::Sending) => Ok(State::Sending),
             Ok(contract::State::Held) => Ok(State::Held),
             Ok(contract::State::Delivered | contract::State::Failed | contract::State::Cancelled) => {
-                Err(Failure::new(Kind::Invalid, "final units are not in the queue; `postrider trace` shows what became of them"))
+                Err(Failure::new(
+                    Kind::Invalid,
+                    "final units are not in the queue; `postrider trace` shows what became of them",
+                ))
             }
             _ => Err(Failure::new(Kind::Invalid, "no such state")),
         };
@@ -62,8 +65,18 @@ impl Filter {
 
     fn matches(&self, unit: &Unit) -> bool {
         let new = &unit.new;
-        let sender = || new.sender.0.as_ref().map(|sender| sender.to_string().to_lowercase()).unwrap_or_default();
-        let received = || new.recipients.iter().any(|to| to.address.to_string().to_lowercase() == self.recipient);
+        let sender = || {
+            new.sender
+                .0
+                .as_ref()
+                .map(|sender| sender.to_string().to_lowercase())
+                .unwrap_or_default()
+        };
+        let received = || {
+            new.recipients
+                .iter()
+                .any(|to| to.address.to_string().to_lowercase() == self.recipient)
+        };
         (self.destination.is_empty() || new.destination.as_str() == self.destination)
             && (self.states.is_empty() || self.states.contains(&unit.state))
             && (self.sender.is_empty() || sender() == self.sender)
@@ -74,7 +87,10 @@ impl Filter {
 impl Operator {
     /// Operates a queue, and records what was done.
     pub fn new(queue: Queue, journal: Arc<dyn Journal>) -> Self {
-        Self { queue, record: Arc::new(Record::new(journal)) }
+        Self {
+            queue,
+            record: Arc::new(Record::new(journal)),
+        }
     }
 
     /// Units in the engine's order, a page in memory at a time.
@@ -92,10 +108,12 @@ impl Operator {
             Ok(units) => stream::iter(units).map(Ok).boxed(),
             Err(error) => stream::iter([Err(error)]).boxed(),
         });
-        units.filter(move |unit| {
-            let keep = unit.as_ref().map_or(true, |unit| filter.matches(unit));
-            async move { keep }
-        }).boxed()
+        units
+            .filter(move |unit| {
+                let keep = unit.as_ref().map_or(true, |unit| filter.matches(unit));
+                async move { keep }
+            })
+            .boxed()
     }
 
     /// One unit.
@@ -105,28 +123,36 @@ impl Operator {
 
     /// Applies a verb to each of the named units, or to all that match; says which, and why not.
     pub fn act(
-        &self, verb: Verb, ids: Vec<String>, filter: Filter, all: bool,
+        &self,
+        verb: Verb,
+        ids: Vec<String>,
+        filter: Filter,
+        all: bool,
     ) -> BoxStream<'static, Result<(String, Option<Failure>), Failure>> {
         let named: BoxStream<'static, Result<String, Failure>> = if !ids.is_empty() {
             stream::iter(ids).map(Ok).boxed()
         } else if all || !filter.is_empty() {
-            self.list(filter).map(|unit| unit.map(|unit| unit.new.id.to_string())).boxed()
+            self.list(filter)
+                .map(|unit| unit.map(|unit| unit.new.id.to_string()))
+                .boxed()
         } else {
             stream::empty().boxed()
         };
         let this = self.clone();
-        named.then(move |id| {
-            let (this, verb) = (this.clone(), verb.clone());
-            async move {
-                let id = id?;
-                let done = this.act_on(&id, &verb).await;
-                match done {
-                    // Nothing more would succeed.
-                    Err(failure) if failure.is_temporary() => Err(failure),
-                    done => Ok((id, done.err())),
+        named
+            .then(move |id| {
+                let (this, verb) = (this.clone(), verb.clone());
+                async move {
+                    let id = id?;
+                    let done = this.act_on(&id, &verb).await;
+                    match done {
+                        // Nothing more would succeed.
+                        Err(failure) if failure.is_temporary() => Err(failure),
+                        done => Ok((id, done.err())),
+                    }
                 }
-            }
-        }).boxed()
+            })
+            .boxed()
     }
 
     async fn act_on(&self, id: &str, verb: &Verb) -> Result<(), Failure> {
@@ -164,7 +190,8 @@ impl Operator {
 }
 
 fn unit_id(text: &str) -> Result<UnitId, Failure> {
-    text.parse().map_err(|error: postrider_types::IdError| Failure::new(Kind::Invalid, error.to_string()))
+    text.parse()
+        .map_err(|error: postrider_types::IdError| Failure::new(Kind::Invalid, error.to_string()))
 }
 
 fn domain(text: &str) -> Result<Domain, Failure> {

@@ -31,11 +31,17 @@ pub struct Trouble {
 
 impl Trouble {
     pub(crate) fn permanent(reply: impl Into<String>) -> Self {
-        Self { permanent: true, reply: reply.into() }
+        Self {
+            permanent: true,
+            reply: reply.into(),
+        }
     }
 
     pub(crate) fn temporary(reply: impl Into<String>) -> Self {
-        Self { permanent: false, reply: reply.into() }
+        Self {
+            permanent: false,
+            reply: reply.into(),
+        }
     }
 }
 
@@ -66,10 +72,14 @@ impl Resolver {
                         connection.port = address.port();
                         connection
                     };
-                    let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+                    let connections = vec![
+                        connection(ConnectionConfig::udp()),
+                        connection(ConnectionConfig::tcp()),
+                    ];
                     NameServerConfig::new(address.ip(), true, connections)
                 };
-                let config = ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
+                let config =
+                    ResolverConfig::from_parts(None, Vec::new(), servers.iter().map(server).collect());
                 Hickory::builder_with_config(config, TokioRuntimeProvider::default())
             }
         };
@@ -78,19 +88,32 @@ impl Resolver {
         options.cache_size = 10_000;
         // A mistake at the other end should not be believed for a day.
         options.negative_max_ttl = Some(Duration::from_secs(300));
-        Ok(Self { dns: builder.build()?, hostname: settings.hostname.clone(), port: settings.network.port })
+        Ok(Self {
+            dns: builder.build()?,
+            hostname: settings.hostname.clone(),
+            port: settings.network.port,
+        })
     }
 
     /// The hosts for a domain's mail: its MX, or the domain itself where there is none.
     pub async fn exchangers(&self, domain: &Domain) -> Result<Exchangers, Trouble> {
         if let Some(address) = domain.ip() {
-            let host = Host { preference: 0, name: address.to_string(), port: self.port };
-            return Ok(Exchangers { hosts: vec![host], until: Instant::now() + USED.1 });
+            let host = Host {
+                preference: 0,
+                name: address.to_string(),
+                port: self.port,
+            };
+            return Ok(Exchangers {
+                hosts: vec![host],
+                until: Instant::now() + USED.1,
+            });
         }
         let lookup = match self.dns.lookup(format!("{domain}."), RecordType::MX).await {
             Ok(lookup) => lookup,
             Err(error) if error.is_nx_domain() => {
-                return Err(Trouble::permanent(format!("5.1.2 the domain {domain} does not exist")));
+                return Err(Trouble::permanent(format!(
+                    "5.1.2 the domain {domain} does not exist"
+                )));
             }
             Err(error) if error.is_no_records_found() => return self.the_domain_itself(domain).await,
             Err(error) => return Err(failed(domain.as_str(), &error)),
@@ -103,7 +126,11 @@ impl Resolver {
             .take(MOST_EXCHANGERS)
             .map(|mx| {
                 let name = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
-                Host { preference: mx.preference, name, port: self.port }
+                Host {
+                    preference: mx.preference,
+                    name,
+                    port: self.port,
+                }
             })
             .collect();
         hosts.sort();
@@ -113,10 +140,15 @@ impl Resolver {
         // RFC 7505 §3: the only record is `.`.
         hosts.retain(|host| !host.name.is_empty());
         if hosts.is_empty() {
-            return Err(Trouble::permanent(format!("556 5.1.10 the domain {domain} accepts no mail (null MX)")));
+            return Err(Trouble::permanent(format!(
+                "556 5.1.10 the domain {domain} accepts no mail (null MX)"
+            )));
         }
         let hosts = self.before_ourselves(domain, hosts)?;
-        Ok(Exchangers { hosts, until: usable_until(lookup.valid_until()) })
+        Ok(Exchangers {
+            hosts,
+            until: usable_until(lookup.valid_until()),
+        })
     }
 
     /// The addresses of a host, as many of each family as there are, both families mixed.
@@ -131,36 +163,48 @@ impl Resolver {
                 four.shuffle(&mut rand::rng());
                 Ok(interleave(six, four))
             }
-            Err(error) if error.is_no_records_found() => {
-                Err(Trouble::temporary(format!("4.4.4 the mail exchanger {} has no address", host.name)))
-            }
+            Err(error) if error.is_no_records_found() => Err(Trouble::temporary(format!(
+                "4.4.4 the mail exchanger {} has no address",
+                host.name
+            ))),
             Err(error) => Err(failed(&host.name, &error)),
         }
     }
 
     /// RFC 5321 §5.1: without MX records the domain itself is the exchanger, if it has an address.
     async fn the_domain_itself(&self, domain: &Domain) -> Result<Exchangers, Trouble> {
-        let host = Host { preference: 0, name: domain.as_str().to_owned(), port: self.port };
+        let host = Host {
+            preference: 0,
+            name: domain.as_str().to_owned(),
+            port: self.port,
+        };
         match self.dns.lookup_ip(format!("{domain}.")).await {
             Ok(found) => {
                 let until = usable_until(found.valid_until());
-                Ok(Exchangers { hosts: self.before_ourselves(domain, vec![host])?, until })
+                Ok(Exchangers {
+                    hosts: self.before_ourselves(domain, vec![host])?,
+                    until,
+                })
             }
-            Err(error) if error.is_no_records_found() => {
-                Err(Trouble::permanent(format!("5.1.2 the domain {domain} has neither mail exchanger nor address")))
-            }
+            Err(error) if error.is_no_records_found() => Err(Trouble::permanent(format!(
+                "5.1.2 the domain {domain} has neither mail exchanger nor address"
+            ))),
             Err(error) => Err(failed(domain.as_str(), &error)),
         }
     }
 
     /// Drops ourselves and everyone less preferred than we are (RFC 5321 §5.1): sending there would be a loop.
     fn before_ourselves(&self, domain: &Domain, mut hosts: Vec<Host>) -> Result<Vec<Host>, Trouble> {
-        let ours = hosts.iter().find(|host| host.name == self.hostname.as_str()).map(|host| host.preference);
+        let ours = hosts
+            .iter()
+            .find(|host| host.name == self.hostname.as_str())
+            .map(|host| host.preference);
         if let Some(ours) = ours {
             hosts.retain(|host| host.preference < ours);
         }
         if hosts.is_empty() {
-            let reply = format!("5.4.6 mail for {domain} leads back to this host, which does not know the domain");
+            let reply =
+                format!("5.4.6 mail for {domain} leads back to this host, which does not know the domain");
             return Err(Trouble::permanent(reply));
         }
         Ok(hosts)
@@ -201,9 +245,14 @@ mod tests {
 
     #[test]
     fn equal_preferences_are_shuffled_and_others_keep_their_order() {
-        let host = |preference, name: &str| Host { preference, name: name.into(), port: 25 };
+        let host = |preference, name: &str| Host {
+            preference,
+            name: name.into(),
+            port: 25,
+        };
         let hosts = [host(10, "a"), host(10, "b"), host(20, "c")];
-        let firsts: std::collections::HashSet<String> = (0..100).map(|_| in_order(&hosts)[0].name.clone()).collect();
+        let firsts: std::collections::HashSet<String> =
+            (0..100).map(|_| in_order(&hosts)[0].name.clone()).collect();
         assert_eq!(firsts.len(), 2);
         assert!((0..100).all(|_| in_order(&hosts)[2].name == "c"));
     }

@@ -62,8 +62,13 @@ impl Routes {
 pub fn parse_host(text: &str) -> Option<Host> {
     let host = |name: &str, port: u16| {
         let name = name.trim_end_matches('.');
-        let valid = name.parse::<IpAddr>().is_ok() || Domain::new(name).is_ok_and(|domain| domain.ip().is_none());
-        (valid && port != 0).then(|| Host { preference: 0, name: name.to_ascii_lowercase(), port })
+        let valid =
+            name.parse::<IpAddr>().is_ok() || Domain::new(name).is_ok_and(|domain| domain.ip().is_none());
+        (valid && port != 0).then(|| Host {
+            preference: 0,
+            name: name.to_ascii_lowercase(),
+            port,
+        })
     };
     if text.parse::<Ipv6Addr>().is_ok() {
         return host(text, 25);
@@ -105,7 +110,12 @@ mod tests {
     fn the_table_knows_its_domains_and_the_rest() {
         let table = |rows: &[(&str, &str)]| rows.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
         let routes = Routes::parse(&table(&[("Crepes.FR", "127.0.0.1:3525")])).unwrap();
-        assert_eq!(routes.get(&Domain::new("crepes.fr").unwrap()).map(|host| host.port), Some(3525));
+        assert_eq!(
+            routes
+                .get(&Domain::new("crepes.fr").unwrap())
+                .map(|host| host.port),
+            Some(3525)
+        );
         assert_eq!(routes.get(&Domain::new("hamburger.edu").unwrap()), None);
         let routes = Routes::parse(&table(&[("*", "relay.example")])).unwrap();
         assert!(routes.get(&Domain::new("hamburger.edu").unwrap()).is_some());

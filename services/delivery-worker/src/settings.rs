@@ -24,6 +24,8 @@ pub struct Settings {
     pub limits: Limits,
     /// How often units whose wake-up was lost are looked for. Default: 5 minutes.
     pub reconcile_every: Duration,
+    /// How long a unit whose notification could not be made waits until that is tried again. Default: 1 minute.
+    pub owed: Duration,
     /// How long attempts under way may go on when the node stops. Default: 30 seconds.
     pub drain: Duration,
 }
@@ -91,6 +93,7 @@ impl Settings {
             reuse: Reuse::default(),
             limits: Limits::default(),
             reconcile_every: Duration::from_secs(300),
+            owed: Duration::from_secs(60),
             drain: Duration::from_secs(30),
         }
     }
@@ -107,7 +110,11 @@ impl Settings {
                 tls: outbound.tls,
                 ..defaults.network
             },
-            reuse: Reuse { messages: outbound.messages_per_connection, idle: outbound.idle, ..defaults.reuse },
+            reuse: Reuse {
+                messages: outbound.messages_per_connection,
+                idle: outbound.idle,
+                ..defaults.reuse
+            },
             limits: Limits {
                 connections: outbound.connections,
                 per_destination: outbound.connections_per_destination,
@@ -137,7 +144,11 @@ impl Default for Network {
 
 impl Default for Reuse {
     fn default() -> Self {
-        Self { messages: 100, idle: Duration::from_secs(10), age: Duration::from_secs(300) }
+        Self {
+            messages: 100,
+            idle: Duration::from_secs(10),
+            age: Duration::from_secs(300),
+        }
     }
 }
 

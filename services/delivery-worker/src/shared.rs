@@ -11,7 +11,7 @@ use postrider_queue::{Claim, Claimed, Queue, Report, Ticket};
 use postrider_runtime::{Budget, Trace};
 use postrider_smtp::client;
 use postrider_types::ContentId;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,10 +19,8 @@ use crate::content::Reader;
 use crate::record::Record;
 use crate::resolve::{Resolver, Trouble};
 use crate::settings::Settings;
+use crate::site::Site;
 use crate::{attempt, notify};
-
-/// How long a unit whose notification could not be made waits for the next try.
-const OWED_WAIT: Duration = Duration::from_secs(60);
 
 /// What all parts of a worker use.
 pub struct Shared {
@@ -38,6 +36,8 @@ pub struct Shared {
     pub tls: Arc<rustls::ClientConfig>,
     /// Connections to all sites together.
     pub connections: Arc<Semaphore>,
+    /// Sites that get one more connection, which they have counted already.
+    pub grow: mpsc::Sender<Arc<Site>>,
     /// Attempts and connections under way.
     pub tasks: TaskTracker,
     /// No new work.
@@ -84,7 +84,7 @@ impl Shared {
                 Err(error) => {
                     tracing::warn!(%unit, %error, "a notification could not be made now; it stays owed");
                     self.record.report(&after, &report);
-                    let kept = self.queue.finish_owing(claim, verdict, OWED_WAIT).await;
+                    let kept = self.queue.finish_owing(claim, verdict, self.settings.owed).await;
                     return log_finish(unit, kept);
                 }
             }
@@ -92,7 +92,11 @@ impl Shared {
         if matches!(done, Ok(true)) {
             self.record.report(&after, &report);
             for notice in &told {
-                self.record.notified(&after, notify::kind_name(notice.kind), format!("unit {}", notice.id));
+                self.record.notified(
+                    &after,
+                    notify::kind_name(notice.kind),
+                    format!("unit {}", notice.id),
+                );
             }
         }
         log_finish(unit, done);
@@ -101,7 +105,11 @@ impl Shared {
     /// The whole unit failed, or has to wait, for one reason.
     pub async fn finish_all(&self, claim: Claim, began: u64, trouble: &Trouble) {
         use postrider_queue::Outcome;
-        let outcome = if trouble.permanent { Outcome::Failed } else { Outcome::Later };
+        let outcome = if trouble.permanent {
+            Outcome::Failed
+        } else {
+            Outcome::Later
+        };
         let report = attempt::same_for_all(claim.unit(), began, outcome, &trouble.reply);
         self.finish(claim, report).await;
     }
@@ -159,7 +167,9 @@ impl Drop for Kept {
 /// The message's trace, for an attempt.
 pub fn span(claim: &Claim, host: &str) -> tracing::Span {
     let new = &claim.unit().new;
-    let Ok(trace) = new.trace.parse::<Trace>() else { return tracing::Span::none() };
+    let Ok(trace) = new.trace.parse::<Trace>() else {
+        return tracing::Span::none();
+    };
     let make = || tracing::info_span!("attempt", unit = %new.id, host, attempts = claim.unit().attempts);
     trace.span(make).0
 }
@@ -168,6 +178,8 @@ fn log_finish(unit: postrider_types::UnitId, done: postrider_queue::Result<bool>
     match done {
         Ok(true) => {}
         Ok(false) => tracing::warn!(%unit, "the claim was lost before its outcome was recorded"),
-        Err(error) => tracing::error!(%unit, %error, "an outcome could not be recorded; the unit is tried again"),
+        Err(error) => {
+            tracing::error!(%unit, %error, "an outcome could not be recorded; the unit is tried again")
+        }
     }
 }

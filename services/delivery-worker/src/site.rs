@@ -18,8 +18,8 @@ use crate::routes::Host;
 
 /// Connections a site begins with.
 const BEGIN: f64 = 2.0;
-/// How long nobody tries a site that could not be reached.
-const AVOIDED: Duration = Duration::from_secs(60);
+/// How long a site that nobody needs is remembered.
+const REMEMBERED: Duration = Duration::from_secs(120);
 
 /// A destination site.
 pub struct Site {
@@ -69,7 +69,12 @@ impl Site {
             avoided: None,
             used: Instant::now(),
         };
-        Self { hosts, most_connections: most_connections.max(1), state: Mutex::new(state), arrived: Notify::new() }
+        Self {
+            hosts,
+            most_connections: most_connections.max(1),
+            state: Mutex::new(state),
+            arrived: Notify::new(),
+        }
     }
 
     /// Lets a unit of a sender wait, unless `most` wait already.
@@ -89,10 +94,7 @@ impl Site {
             state.turns.push_back(sender);
         }
         state.waiting += 1;
-        let connect = state.waiting > state.idle && state.connections < self.allowed(&state);
-        if connect {
-            state.connections += 1;
-        }
+        let connect = self.grows(&mut state);
         drop(state);
         self.arrived.notify_one();
         if connect { Added::Connect } else { Added::Waits }
@@ -133,10 +135,11 @@ impl Site {
         state.connections <= self.allowed(&state)
     }
 
-    /// A message went well.
-    pub fn succeeded(&self) {
+    /// A message went well. True: one more connection is to be made for those that wait; it is counted already.
+    pub fn succeeded(&self) -> bool {
         let mut state = self.state.lock();
         state.allowed = (state.allowed + 1.0 / state.allowed).min(self.most_connections as f64);
+        self.grows(&mut state)
     }
 
     /// The site said 421, or fell silent.
@@ -146,38 +149,35 @@ impl Site {
     }
 
     /// The site could not be reached: nobody tries for a while.
-    pub fn unreachable(&self, trouble: Trouble) {
+    pub fn unreachable(&self, trouble: Trouble, avoided: Duration) {
         let mut state = self.state.lock();
         state.allowed = 1.0;
-        state.avoided = Some((Instant::now() + AVOIDED, trouble));
+        state.avoided = Some((Instant::now() + avoided, trouble));
     }
 
     /// A connection has ended. True: another one is to be made for those that wait; it is counted already.
     pub fn disconnected(&self) -> bool {
         let mut state = self.state.lock();
         state.connections -= 1;
-        let again = state.waiting > state.idle && state.connections < self.allowed(&state);
-        state.connections += usize::from(again);
-        again
+        self.grows(&mut state)
     }
 
-    /// Whether more may wait without more connections being allowed than now: one more connection, counted already.
-    pub fn grow(&self) -> bool {
-        let mut state = self.state.lock();
-        let more = state.waiting > state.idle && state.connections < self.allowed(&state);
-        state.connections += usize::from(more);
-        more
-    }
-
-    /// How many wait.
-    pub fn waiting(&self) -> usize {
-        self.state.lock().waiting
+    /// A connection that was counted is not made.
+    pub fn forgo(&self) {
+        self.state.lock().connections -= 1;
     }
 
     /// Whether nothing has happened here for a while, so that the site can be forgotten.
     pub fn is_forgotten(&self) -> bool {
         let state = self.state.lock();
-        state.waiting == 0 && state.connections == 0 && state.used.elapsed() > 2 * AVOIDED
+        state.waiting == 0 && state.connections == 0 && state.used.elapsed() > REMEMBERED
+    }
+
+    /// Whether one more connection is to be made; it is counted then.
+    fn grows(&self, state: &mut State) -> bool {
+        let more = state.waiting > state.idle && state.connections < self.allowed(state);
+        state.connections += usize::from(more);
+        more
     }
 
     fn allowed(&self, state: &State) -> usize {
@@ -210,7 +210,13 @@ mod tests {
     use super::*;
 
     fn wake_up() -> WakeUp {
-        WakeUp { unit: UnitId::generate(), generation: 1, due: 0, lane: Lane::Fresh, token: 0 }
+        WakeUp {
+            unit: UnitId::generate(),
+            generation: 1,
+            due: 0,
+            lane: Lane::Fresh,
+            token: 0,
+        }
     }
 
     #[test]
@@ -222,20 +228,29 @@ mod tests {
         site.add(2, single.clone(), 10);
         let order: Vec<WakeUp> = std::iter::from_fn(|| site.pop()).collect();
         assert_eq!(order, [bulk[0].clone(), single, bulk[1].clone(), bulk[2].clone()]);
-        assert_eq!(site.waiting(), 0);
+        assert!(site.pop().is_none());
     }
 
     #[test]
     fn concurrency_grows_with_success_and_is_halved_by_trouble() {
         let site = Site::new(Vec::new(), 6);
-        let connects = |count: usize| (0..count).filter(|_| site.add(1, wake_up(), 99) == Added::Connect).count();
+        let connects = |count: usize| {
+            (0..count)
+                .filter(|_| site.add(1, wake_up(), 99) == Added::Connect)
+                .count()
+        };
         assert_eq!(connects(10), 2);
-        (0..40).for_each(|_| site.succeeded());
-        assert_eq!(connects(10), 4);
+        assert_eq!(
+            (0..40).filter(|_| site.succeeded()).count(),
+            4,
+            "those that wait get more connections"
+        );
+        assert_eq!(connects(10), 0);
         site.overloaded();
         assert!(!site.may_go_on());
-        (0..4).for_each(|_| assert!(!site.disconnected()));
+        (0..3).for_each(|_| assert!(!site.disconnected()));
         assert!(site.may_go_on());
+        assert!(site.disconnected(), "those that still wait get another");
     }
 
     #[test]
@@ -244,7 +259,7 @@ mod tests {
         site.add(1, wake_up(), 1);
         assert_eq!(site.add(1, wake_up(), 1), Added::Full);
         let trouble = Trouble::temporary("4.4.1 no answer");
-        site.unreachable(trouble.clone());
+        site.unreachable(trouble.clone(), Duration::from_secs(60));
         assert_eq!(site.add(1, wake_up(), 9), Added::Avoided(trouble));
     }
 
@@ -257,7 +272,11 @@ mod tests {
             tokio::spawn(async move { site.next().await })
         };
         tokio::task::yield_now().await;
-        assert_eq!(site.add(1, unit.clone(), 9), Added::Waits, "an idle connection is there");
+        assert_eq!(
+            site.add(1, unit.clone(), 9),
+            Added::Waits,
+            "an idle connection is there"
+        );
         assert_eq!(waiting.await.unwrap(), unit);
     }
 }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use postrider_proto::Link;
+use postrider_proto::MAX_MESSAGE_BYTES;
 use postrider_proto::directory::directory_client::DirectoryClient;
 use postrider_proto::mailstore::mail_store_client::MailStoreClient;
-use postrider_proto::MAX_MESSAGE_BYTES;
 use postrider_queue::Queue;
 use postrider_runtime::config::OutboundTls;
 use postrider_runtime::journal::Journal;
 use postrider_runtime::{Budget, tls};
 use postrider_smtp::client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,7 @@ use crate::record::Record;
 use crate::resolve::Resolver;
 use crate::settings::Settings;
 use crate::shared::{Shared, Speech};
+use crate::site::Site;
 
 /// What a worker works with.
 pub struct Parts {
@@ -38,6 +39,7 @@ pub struct Parts {
 /// A delivery worker, built and not yet running.
 pub struct Worker {
     shared: Arc<Shared>,
+    growing: mpsc::Receiver<Arc<Site>>,
 }
 
 impl Worker {
@@ -60,13 +62,20 @@ impl Worker {
             OutboundTls::Opportunistic => client::Tls::Opportunistic,
             OutboundTls::Required => client::Tls::Required,
         };
+        let (grow, growing) = mpsc::channel(settings.limits.connections.max(1));
         let shared = Shared {
+            grow,
             resolver: Resolver::new(&settings)?,
             store: MailStoreClient::new(parts.store).max_decoding_message_size(MAX_MESSAGE_BYTES),
             directory: DirectoryClient::new(parts.directory),
             record: Record::new(parts.journal),
-            budget: parts.budget.unwrap_or_else(|| Budget::new(settings.limits.in_flight_bytes)),
-            speech: Speech { usual: speech(usual), clear: speech(client::Tls::Off) },
+            budget: parts
+                .budget
+                .unwrap_or_else(|| Budget::new(settings.limits.in_flight_bytes)),
+            speech: Speech {
+                usual: speech(usual),
+                clear: speech(client::Tls::Off),
+            },
             tls: tls::opportunistic_client(),
             connections: Arc::new(Semaphore::new(settings.limits.connections.max(1))),
             tasks: TaskTracker::new(),
@@ -75,15 +84,18 @@ impl Worker {
             queue: parts.queue,
             settings,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+            growing,
+        })
     }
 
     /// Works until `drain` is cancelled; then takes no more, finishes what is being sent for at most [`Settings::drain`], and
     /// gives back the rest.
     pub async fn run(self, drain: CancellationToken) {
-        let shared = self.shared;
+        let Self { shared, growing } = self;
         let reconciler = tokio::spawn(reconcile(shared.clone()));
-        let mut dispatcher = tokio::spawn(Dispatcher::new(shared.clone()).run());
+        let mut dispatcher = tokio::spawn(Dispatcher::new(shared.clone()).run(growing));
         tokio::select! {
             () = drain.cancelled() => {}
             ended = &mut dispatcher => tracing::error!(?ended, "the dispatcher ended by itself"),
@@ -92,7 +104,10 @@ impl Worker {
         reconciler.abort();
         let _ = dispatcher.await;
         shared.tasks.close();
-        if tokio::time::timeout(shared.settings.drain, shared.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(shared.settings.drain, shared.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(left = shared.tasks.len(), "attempts under way are given up");
             shared.stop.cancel();
             // What is left now only records its outcome.
