@@ -35,8 +35,8 @@
 //! [`Config`]: every field documented with its default.
 //!
 //! # Metrics
-//! `postrider.directory.authentications` (by service and outcome), `postrider.directory.resolutions` (by outcome),
-//! `postrider.directory.password.hash.duration`, `postrider.directory.password.hash.refused`.
+//! `postrider_directory_authentications` (by service and outcome), `postrider_directory_resolutions` (by outcome),
+//! `postrider_directory_hash_seconds`, `postrider_directory_hash_refused`.
 
 mod accounts;
 mod aliases;

@@ -6,25 +6,25 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
-static METER: LazyLock<Meter> = LazyLock::new(|| opentelemetry::global::meter("postrider-directory"));
+static METER: LazyLock<Meter> = LazyLock::new(|| opentelemetry::global::meter("postrider"));
 
 static AUTHENTICATIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
-        .u64_counter("postrider.directory.authentications")
+        .u64_counter("postrider_directory_authentications")
         .with_description("Passwords checked, by service and outcome")
         .build()
 });
 
 static RESOLUTIONS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
-        .u64_counter("postrider.directory.resolutions")
+        .u64_counter("postrider_directory_resolutions")
         .with_description("Addresses resolved: cached, read, stale (storage was away), failed")
         .build()
 });
 
 static HASH_DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
     METER
-        .f64_histogram("postrider.directory.password.hash.duration")
+        .f64_histogram("postrider_directory_hash_seconds")
         .with_unit("s")
         .with_description("Time of a run of a password hash, with the time it waited for its turn")
         .with_boundaries(vec![0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
@@ -33,7 +33,7 @@ static HASH_DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
 
 static HASH_REFUSED: LazyLock<Counter<u64>> = LazyLock::new(|| {
     METER
-        .u64_counter("postrider.directory.password.hash.refused")
+        .u64_counter("postrider_directory_hash_refused")
         .with_description("Runs of a password hash refused because the queue was full")
         .build()
 });
