@@ -189,10 +189,6 @@ pub(crate) mod tests {
         .prop_map(|ranges| SequenceSet::new(ranges).expect("one to five ranges"))
     }
 
-    pub(crate) fn any_message_set() -> impl Strategy<Value = MessageSet> {
-        prop_oneof![9 => any_set().prop_map(MessageSet::Numbers), 1 => Just(MessageSet::Saved)]
-    }
-
     fn parse(text: &str) -> Result<SequenceSet> {
         let mut cursor = Cursor::new(text.as_bytes(), false);
         let set = SequenceSet::parse(&mut cursor)?;

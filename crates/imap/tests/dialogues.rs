@@ -4,6 +4,12 @@
 //! seconds; `!:` something happens: `deliver TEXT`, `drain`, `tls`, `close`; `#` a comment. A server line that is not in the file, and
 //! one in the file that is not sent, fail.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
 mod support;
 
 use std::collections::VecDeque;

@@ -1,5 +1,11 @@
 //! The client half and the server half, joined in memory.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests, too, fail by panicking"
+)]
+
 mod support;
 
 use std::sync::Arc;

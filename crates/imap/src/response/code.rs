@@ -1,8 +1,9 @@
 //! Response codes (RFC 9051 §7.1 and the extensions').
 
 use bytes::{BufMut, BytesMut};
-use postrider_types::Flags;
+use postrider_types::{Flags, Keyword};
 
+use super::mailbox::put_flags;
 use super::text::{Numbers, number, numbers};
 
 /// What a program can make of a status response.
@@ -74,6 +75,8 @@ pub enum Code<'a> {
     PermanentFlags {
         /// System flags that can be changed for good.
         flags: Flags,
+        /// Keywords in use, which can be changed as well.
+        keywords: &'a [Keyword],
         /// `\*`: and any new keyword.
         new_keywords: bool,
     },
@@ -141,20 +144,13 @@ impl Code<'_> {
                 out.put_u8(b')');
             }
             Code::Modified(set) => space_numbers(out, set),
-            Code::PermanentFlags { flags, new_keywords } => {
-                out.put_slice(b" (");
-                let mut first = true;
-                for name in flags
-                    .iter()
-                    .map(|flag| flag.as_str())
-                    .chain(new_keywords.then_some("\\*"))
-                {
-                    if !std::mem::take(&mut first) {
-                        out.put_u8(b' ');
-                    }
-                    out.put_slice(name.as_bytes());
-                }
-                out.put_u8(b')');
+            Code::PermanentFlags {
+                flags,
+                keywords,
+                new_keywords,
+            } => {
+                out.put_u8(b' ');
+                put_flags(out, flags, keywords, new_keywords);
             }
             _ => {}
         }
@@ -214,4 +210,82 @@ fn space_number(out: &mut BytesMut, value: u64) {
 fn space_numbers(out: &mut BytesMut, set: Numbers<'_>) {
     out.put_u8(b' ');
     numbers(out, set);
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_index::UidSet;
+    use postrider_types::{SystemFlag, Uid};
+
+    use super::*;
+
+    fn written(code: Code<'_>) -> String {
+        let mut out = BytesMut::new();
+        code.write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn codes_with_arguments() {
+        let modified: UidSet = [7, 9, 10].map(Uid).into_iter().collect();
+        let keywords = [Keyword::new("$Junk").unwrap()];
+        for (code, text) in [
+            (
+                Code::AppendUid {
+                    validity: 38505,
+                    uids: &[3955],
+                },
+                "[APPENDUID 38505 3955] ",
+            ),
+            (
+                Code::CopyUid {
+                    validity: 38505,
+                    source: &[304, 319, 320],
+                    destination: &[3956, 3957, 3958],
+                },
+                "[COPYUID 38505 304,319:320 3956:3958] ",
+            ),
+            (
+                Code::CopyUid {
+                    validity: 1,
+                    source: &[1, 2],
+                    destination: &[9, 4],
+                },
+                "[COPYUID 1 1:2 9,4] ",
+            ),
+            (
+                Code::CopyUid {
+                    validity: 1,
+                    source: &[],
+                    destination: &[],
+                },
+                "",
+            ),
+            (Code::Modified(Numbers::Set(&modified)), "[MODIFIED 7,9:10] "),
+            (Code::Modified(Numbers::List(&[])), ""),
+            (Code::MailboxId("F3"), "[MAILBOXID (F3)] "),
+            (
+                Code::HighestModSeq(715_194_045_007),
+                "[HIGHESTMODSEQ 715194045007] ",
+            ),
+            (
+                Code::PermanentFlags {
+                    flags: Flags::EMPTY.with(SystemFlag::Deleted),
+                    keywords: &keywords,
+                    new_keywords: true,
+                },
+                "[PERMANENTFLAGS (\\Deleted $Junk \\*)] ",
+            ),
+            (
+                Code::PermanentFlags {
+                    flags: Flags::EMPTY,
+                    keywords: &[],
+                    new_keywords: false,
+                },
+                "[PERMANENTFLAGS ()] ",
+            ),
+        ] {
+            assert_eq!(written(code), text);
+        }
+    }
 }

@@ -208,14 +208,18 @@ pub fn vanished(out: &mut BytesMut, uids: Numbers<'_>, earlier: bool) {
 
 /// `flag-list`
 pub(crate) fn flag_list(out: &mut BytesMut, flags: Flags, keywords: &[Keyword]) {
+    put_flags(out, flags, keywords, false);
+}
+
+/// `flag-list`, or `flag-perm`s with `\*` at the end.
+pub(super) fn put_flags(out: &mut BytesMut, flags: Flags, keywords: &[Keyword], any: bool) {
+    let system = flags.iter().map(|flag| flag.as_str());
+    let names = system
+        .chain(keywords.iter().map(Keyword::as_str))
+        .chain(any.then_some("\\*"));
     out.put_u8(b'(');
-    let mut first = true;
-    let names = flags
-        .iter()
-        .map(|flag| flag.as_str())
-        .chain(keywords.iter().map(Keyword::as_str));
-    for name in names {
-        if !std::mem::take(&mut first) {
+    for (at, name) in names.enumerate() {
+        if at > 0 {
             out.put_u8(b' ');
         }
         out.put_slice(name.as_bytes());
@@ -227,4 +231,53 @@ fn counted(out: &mut BytesMut, count: u32, rest: &[u8]) {
     out.put_slice(b"* ");
     number(out, count.into());
     out.put_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(put: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        put(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    /// RFC 5258 §5, RFC 9051 §6.3.9.7.
+    #[test]
+    fn lists_with_extended_data() {
+        let line = ListLine {
+            attributes: &[Attribute::NonExistent, Attribute::Use(SpecialUse::Sent)],
+            name: "Foo bar",
+            child_subscribed: true,
+            old_name: Some("old"),
+        };
+        assert_eq!(
+            written(|out| list(out, line, Syntax::Rev1)),
+            "* LIST (\\NonExistent \\Sent) \"/\" \"Foo bar\" (\"CHILDINFO\" (\"SUBSCRIBED\") \"OLDNAME\" (old))\r\n"
+        );
+    }
+
+    #[test]
+    fn counts_and_identities() {
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44292)];
+        assert_eq!(
+            written(|out| mailbox_status(out, "blurdybloop", &items, Some("F1"), Syntax::Rev1)),
+            "* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292 MAILBOXID (F1))\r\n"
+        );
+        let spaces = Namespaces {
+            personal: &["", "a b/"],
+            other: &["~"],
+            shared: &[],
+        };
+        assert_eq!(
+            written(|out| namespace(out, spaces, Syntax::Rev1)),
+            "* NAMESPACE ((\"\" \"/\")(\"a b/\" \"/\")) ((\"~\" \"/\")) NIL\r\n"
+        );
+        assert_eq!(
+            written(|out| vanished(out, Numbers::List(&[41, 43, 44]), true)),
+            "* VANISHED (EARLIER) 41,43:44\r\n"
+        );
+        assert_eq!(written(|out| vanished(out, Numbers::List(&[]), false)), "");
+    }
 }

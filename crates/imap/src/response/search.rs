@@ -30,6 +30,16 @@ pub struct ThreadNode {
     pub children: Vec<ThreadNode>,
 }
 
+impl Drop for ThreadNode {
+    /// One node after the other: a conversation may be deeper than the stack.
+    fn drop(&mut self) {
+        let mut rest = std::mem::take(&mut self.children);
+        while let Some(mut node) = rest.pop() {
+            rest.append(&mut node.children);
+        }
+    }
+}
+
 /// `* ESEARCH (TAG "…") …`
 pub fn esearch(out: &mut BytesMut, tag: &str, answer: ESearch<'_>) {
     out.put_slice(b"* ESEARCH (TAG \"");
@@ -137,4 +147,82 @@ pub fn thread(out: &mut BytesMut, threads: &[ThreadNode]) {
         }
     }
     out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(put: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        put(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    fn node(number: u32, children: Vec<ThreadNode>) -> ThreadNode {
+        ThreadNode {
+            number: Some(number),
+            children,
+        }
+    }
+
+    /// RFC 5256 §4.
+    #[test]
+    fn threads() {
+        let branches = vec![
+            node(4, vec![node(23, vec![])]),
+            node(44, vec![node(7, vec![node(96, vec![])])]),
+        ];
+        let threads = [node(2, vec![]), node(3, vec![node(6, branches)])];
+        assert_eq!(
+            written(|out| thread(out, &threads)),
+            "* THREAD (2)(3 6 (4 23)(44 7 96))\r\n"
+        );
+        let orphans = ThreadNode {
+            number: None,
+            children: vec![node(3, vec![]), node(5, vec![])],
+        };
+        assert_eq!(written(|out| thread(out, &[orphans])), "* THREAD ((3)(5))\r\n");
+        assert_eq!(written(|out| thread(out, &[])), "* THREAD\r\n");
+        let mut deep = node(1, vec![]);
+        for number in 2..1_000_000 {
+            deep = node(number, vec![deep]);
+        }
+        assert_eq!(
+            written(|out| thread(out, std::slice::from_ref(&deep)))
+                .matches(' ')
+                .count(),
+            1_000_000
+        );
+    }
+
+    /// RFC 4731 §3.1, RFC 7162 §3.1.5.
+    #[test]
+    fn searches() {
+        let all = [2, 10, 11];
+        let answer = ESearch {
+            uid: true,
+            count: Some(3),
+            all: Some(Numbers::List(&all)),
+            ..ESearch::default()
+        };
+        assert_eq!(
+            written(|out| esearch(out, "A283", answer)),
+            "* ESEARCH (TAG \"A283\") UID COUNT 3 ALL 2,10:11\r\n"
+        );
+        let none = ESearch {
+            all: Some(Numbers::List(&[])),
+            ..ESearch::default()
+        };
+        assert_eq!(
+            written(|out| esearch(out, "a", none)),
+            "* ESEARCH (TAG \"a\")\r\n"
+        );
+        assert_eq!(
+            written(|out| search(out, [2, 84], Some(917))),
+            "* SEARCH 2 84 (MODSEQ 917)\r\n"
+        );
+        assert_eq!(written(|out| search(out, [], Some(917))), "* SEARCH\r\n");
+        assert_eq!(written(|out| sort(out, [5, 3], None)), "* SORT 5 3\r\n");
+    }
 }

@@ -120,3 +120,45 @@ fn params(out: &mut BytesMut, list: &[Param], syntax: Syntax) {
     }
     out.put_u8(b')');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(message: &str, extended: bool) -> String {
+        let mut out = BytesMut::new();
+        put(
+            &mut out,
+            &postrider_message::describe(message.as_bytes()).structure,
+            extended,
+            Syntax::Rev1,
+        );
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    const MIXED: &str = "Content-Type: multipart/mixed; boundary=b\r\n\r\n\
+        --b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Language: en, de\r\n\r\nHello\r\n\
+        --b\r\nContent-Type: image/png\r\nContent-ID: <i@x>\r\nContent-Transfer-Encoding: base64\r\n\
+        Content-Disposition: attachment; filename=a.png\r\n\r\nAAAA\r\n\
+        --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\ninner\r\n--b--\r\n";
+
+    #[test]
+    fn a_multipart_with_a_text_a_picture_and_a_message() {
+        let text = "(\"text\" \"plain\" (\"charset\" \"utf-8\") NIL NIL \"7bit\" 5 1";
+        let picture = "(\"image\" \"png\" NIL \"<i@x>\" NIL \"base64\" 4";
+        let envelope = "(NIL \"in\" NIL NIL NIL NIL NIL NIL NIL NIL)";
+        let inner = "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 5 1";
+        let message = format!("(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 20 {envelope} {inner}");
+        assert_eq!(
+            written(MIXED, false),
+            format!("({text}){picture}){message}) 3) \"mixed\")")
+        );
+        assert_eq!(
+            written(MIXED, true),
+            format!(
+                "({text} NIL NIL (\"en\" \"de\") NIL){picture} NIL (\"attachment\" (\"filename\" \"a.png\")) NIL NIL)\
+                 {message} NIL NIL NIL NIL) 3 NIL NIL NIL NIL) \"mixed\" (\"boundary\" \"b\") NIL NIL NIL)"
+            )
+        );
+    }
+}

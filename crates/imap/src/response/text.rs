@@ -169,3 +169,59 @@ fn quoted(out: &mut BytesMut, text: &[u8]) {
     out.put_slice(rest);
     out.put_u8(b'"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(put: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        put(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn strings_take_the_shortest_form_that_can_say_them() {
+        for (text, rev1, utf8) in [
+            ("atom", "atom", "atom"),
+            ("", "\"\"", "\"\""),
+            ("a b", "\"a b\"", "\"a b\""),
+            ("\"\\", "\"\\\"\\\\\"", "\"\\\"\\\\\""),
+            ("a\r\nb", "{4}\r\na\r\nb", "{4}\r\na\r\nb"),
+            ("é", "{2}\r\né", "\"é\""),
+            ("a]", "a]", "a]"),
+        ] {
+            assert_eq!(written(|out| astring(out, text.as_bytes(), Syntax::Rev1)), rev1);
+            assert_eq!(written(|out| astring(out, text.as_bytes(), Syntax::Utf8)), utf8);
+        }
+        let long = "x".repeat(1025);
+        assert_eq!(
+            written(|out| astring(out, long.as_bytes(), Syntax::Rev1)),
+            format!("{{1025}}\r\n{long}")
+        );
+        let mut out = BytesMut::new();
+        string(&mut out, b"\xff", Syntax::Utf8);
+        assert_eq!(&out[..], b"{1}\r\n\xff");
+        assert_eq!(written(|out| nstring(out, None, Syntax::Rev1)), "NIL");
+    }
+
+    #[test]
+    fn names_are_written_as_the_client_reads_them() {
+        assert_eq!(
+            written(|out| mailbox(out, "Entwürfe", Syntax::Rev1)),
+            "Entw&APw-rfe"
+        );
+        assert_eq!(
+            written(|out| mailbox(out, "Entwürfe", Syntax::Utf8)),
+            "\"Entwürfe\""
+        );
+        assert_eq!(written(|out| mailbox(out, "a&b", Syntax::Rev1)), "a&-b");
+        assert_eq!(written(|out| mailbox(out, "a&b", Syntax::Utf8)), "a&b");
+    }
+
+    #[test]
+    fn human_text_stays_on_its_line() {
+        assert_eq!(written(|out| human(out, "a\r\n* BYE")), "a  * BYE");
+        assert_eq!(written(|out| human(out, "")), ".");
+    }
+}

@@ -281,6 +281,7 @@ impl Owner {
         let all = postrider_types::Flags::from_bits(31);
         let flags = Code::PermanentFlags {
             flags: all,
+            keywords: &folder.keywords(),
             new_keywords: true,
         };
         response::untagged(out, Reply::ok("Flags are kept").with(flags));

@@ -12,7 +12,7 @@ pub fn sequence_set() -> impl Strategy<Value = SequenceSet> {
         first: number(a),
         last: number(b),
     });
-    proptest::collection::vec(range, 1..5).prop_map(|ranges| SequenceSet::new(ranges).unwrap())
+    proptest::collection::vec(range, 1..5).prop_map(|ranges| SequenceSet::new(ranges).expect("a legal value"))
 }
 
 pub fn message_set() -> impl Strategy<Value = MessageSet> {
@@ -46,7 +46,7 @@ pub fn mailbox() -> impl Strategy<Value = String> {
 }
 
 pub fn keyword() -> impl Strategy<Value = Keyword> {
-    "[$a-z][a-z0-9]{0,8}".prop_map(|text| Keyword::new(&text).unwrap())
+    "[$a-z][a-z0-9]{0,8}".prop_map(|text| Keyword::new(&text).expect("a legal value"))
 }
 
 fn modseq() -> impl Strategy<Value = u64> {
@@ -172,7 +172,7 @@ fn fetch(set: BoxedStrategy<MessageSet>) -> impl Strategy<Value = Fetch> {
         any::<bool>(),
         set,
         items,
-        proptest::option::of(modseq()),
+        proptest::option::of(1..=i64::MAX as u64),
         any::<bool>(),
     )
         .prop_map(|(uid, set, items, changed_since, vanished)| {
@@ -280,14 +280,15 @@ fn list() -> impl Strategy<Value = List> {
 fn select() -> impl Strategy<Value = Select> {
     let known = || {
         let range = (1..1000u32, 1..1000u32).prop_map(|(a, b)| SeqRange {
-            first: SeqNumber::Number(std::num::NonZeroU32::new(a).unwrap()),
-            last: SeqNumber::Number(std::num::NonZeroU32::new(b).unwrap()),
+            first: SeqNumber::Number(std::num::NonZeroU32::new(a).expect("a legal value")),
+            last: SeqNumber::Number(std::num::NonZeroU32::new(b).expect("a legal value")),
         });
-        proptest::collection::vec(range, 1..4).prop_map(|ranges| SequenceSet::new(ranges).unwrap())
+        proptest::collection::vec(range, 1..4)
+            .prop_map(|ranges| SequenceSet::new(ranges).expect("a legal value"))
     };
     let qresync = (
         1..=u32::MAX,
-        modseq(),
+        1..=i64::MAX as u64,
         proptest::option::of(known()),
         proptest::option::of((known(), known())),
     )
@@ -334,7 +335,7 @@ pub fn command() -> impl Strategy<Value = Command> {
 /// With sequence sets of one ascending range.
 pub fn simple_command() -> impl Strategy<Value = Command> {
     let numbers = (1..1000u32, 0..1000u32)
-        .prop_map(|(first, more)| SequenceSet::of_numbers(first..=first + more).unwrap());
+        .prop_map(|(first, more)| SequenceSet::of_numbers(first..=first + more).expect("a legal value"));
     command_of(numbers.prop_map(MessageSet::Numbers).boxed())
 }
 
