@@ -18,7 +18,7 @@ impl Database {
     /// Copies everything committed so far to `target`, a directory that is missing or empty; it is then a data directory like any other.
     ///
     /// First the rows as they are at one moment, then the segments those rows name, which only ever grow. Writes go on meanwhile; files of
-    /// removed segments are kept until it is done. `progress` is told bytes done and bytes in all. Blocks the calling thread. A target that is left
+    /// removed segments are kept until it is done, and the write-ahead log grows meanwhile. `progress` is told bytes done and bytes in all. Blocks the calling thread. A target that is left
     /// incomplete by an error has no `postrider.db`.
     pub fn backup(&self, target: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Result<()> {
         let target = target.as_ref();

@@ -134,9 +134,24 @@ impl Database {
                 .submit(Contents::Moved(segment, stretch.live), |_| Ok(()))
                 .await?;
         }
+        let done = stretch.done;
+        let left = self.read(move |connection| {
+            let select = "SELECT EXISTS (SELECT 1 FROM segment WHERE id = ?1 AND records > 0)";
+            Ok(connection
+                .prepare_cached(select)?
+                .query_row([segment], |row| row.get::<_, bool>(0))?)
+        });
+        let left = left.await?;
         let mut cursor = self.core.cursor.lock();
-        // At its end everything live has been moved; what the walk did not find live is a defect worth a second walk.
-        (cursor.segment, cursor.offset) = (segment, if stretch.done { 0 } else { stretch.next });
+        (cursor.segment, cursor.offset) = (segment, stretch.next);
+        if done && left {
+            // Walking it again would find no more; leaving it is better than never coming to an end.
+            tracing::error!(
+                segment = segment::name(segment),
+                "rows name records that are not in their segment"
+            );
+            cursor.damaged.push(segment);
+        }
         Ok(true)
     }
 }

@@ -2,7 +2,7 @@
 //! sync per batch.
 //!
 //! ```text
-//! cargo run --release -p postrider-store --features suite --example durable_rate [seconds per row] [directory]
+//! cargo run --release -p postrider-store --features suite --example durable_rate [seconds per row] [directory] [only rows with this in their name]
 //! ```
 #![allow(
     clippy::print_stdout,
@@ -57,23 +57,28 @@ async fn main() {
     let base = arguments
         .next()
         .unwrap_or_else(|| std::env::temp_dir().display().to_string());
+    let only = arguments.next().unwrap_or_default();
+    let wanted = |name: &str| name.contains(&only).then(|| tempfile::tempdir_in(&base).unwrap());
     for writers in [32, 256] {
         for size in [4 << 10, 10 << 10] {
-            let dir = tempfile::tempdir_in(&base).unwrap();
-            plain(dir.path(), writers, size, time)
-                .await
-                .print(&format!("plain append, {size} bytes"), writers);
-            let dir = tempfile::tempdir_in(&base).unwrap();
-            contents(dir.path(), writers, size, time)
-                .await
-                .print(&format!("content put, {size} bytes"), writers);
+            let name = format!("plain append, {size} bytes");
+            if let Some(dir) = wanted(&name) {
+                plain(dir.path(), writers, size, time).await.print(&name, writers);
+            }
+            let name = format!("content put, {size} bytes");
+            if let Some(dir) = wanted(&name) {
+                contents(dir.path(), writers, size, time)
+                    .await
+                    .print(&name, writers);
+            }
         }
         for warm in [0, 100] {
-            let dir = tempfile::tempdir_in(&base).unwrap();
             let name = format!("delivery, 4096 bytes, {warm} before");
-            deliveries(dir.path(), writers, warm, time)
-                .await
-                .print(&name, writers);
+            if let Some(dir) = wanted(&name) {
+                deliveries(dir.path(), writers, warm, time)
+                    .await
+                    .print(&name, writers);
+            }
         }
     }
 }
