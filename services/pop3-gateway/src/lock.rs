@@ -91,23 +91,62 @@ async fn renew(leases: Arc<dyn Leases>, key: String, token: LeaseToken, time: Du
 
 #[cfg(test)]
 mod tests {
-    use postrider_coordination::Memory;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+    use postrider_coordination::{Memory, Unavailable};
 
     use super::*;
 
     const ACCOUNT: AccountId = AccountId::new(7);
+    const TIME: Duration = Duration::from_secs(60);
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_lock_is_exclusive_while_it_lives() {
         let leases: Arc<dyn Leases> = Arc::new(Memory::new());
-        let time = Duration::from_secs(60);
-        let lock = Lock::take(&leases, ACCOUNT, time).await.unwrap();
-        assert!(Lock::take(&leases, ACCOUNT, time).await.is_none());
-        assert!(Lock::take(&leases, AccountId::new(8), time).await.is_some());
+        let lock = Lock::take(&leases, ACCOUNT, TIME).await.unwrap();
+        assert!(Lock::take(&leases, ACCOUNT, TIME).await.is_none());
+        assert!(Lock::take(&leases, AccountId::new(8), TIME).await.is_some());
         lock.release().await;
-        let again = Lock::take(&leases, ACCOUNT, time).await.unwrap();
+        let again = Lock::take(&leases, ACCOUNT, TIME).await.unwrap();
         drop(again);
         tokio::task::yield_now().await;
-        assert!(Lock::take(&leases, ACCOUNT, time).await.is_some());
+        assert!(Lock::take(&leases, ACCOUNT, TIME).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_renewed_in_time_until_it_is_given_back_or_lost() {
+        let counting = Arc::new(Counting::default());
+        let leases: Arc<dyn Leases> = counting.clone();
+        let renewed = || counting.renewed.load(Ordering::Relaxed);
+        let lock = Lock::take(&leases, ACCOUNT, TIME).await.unwrap();
+        tokio::time::sleep(2 * TIME + TIME / 2).await;
+        assert_eq!(renewed(), 7, "three times in each of its times");
+        lock.release().await;
+        tokio::time::sleep(TIME).await;
+        assert_eq!(renewed(), 7);
+
+        let _lock = Lock::take(&leases, ACCOUNT, TIME).await.unwrap();
+        counting.lost.store(1, Ordering::Relaxed);
+        tokio::time::sleep(2 * TIME).await;
+        assert_eq!(renewed(), 8, "what is lost is not renewed again");
+    }
+
+    #[derive(Default)]
+    struct Counting {
+        renewed: AtomicU64,
+        lost: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Leases for Counting {
+        async fn take(&self, _: &str, _: Duration) -> Result<Option<LeaseToken>, Unavailable> {
+            Ok(Some(LeaseToken(1)))
+        }
+        async fn renew(&self, _: &str, _: LeaseToken, _: Duration) -> Result<bool, Unavailable> {
+            self.renewed.fetch_add(1, Ordering::Relaxed);
+            Ok(self.lost.load(Ordering::Relaxed) == 0)
+        }
+        async fn release(&self, _: &str, _: LeaseToken) {}
     }
 }

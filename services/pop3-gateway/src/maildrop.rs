@@ -85,4 +85,12 @@ mod tests {
         );
         assert_eq!(size_of::<Message>(), 32);
     }
+
+    #[test]
+    fn a_session_without_a_maildrop_is_small() {
+        let session = size_of::<postrider_pop3::server::Server<Inbox>>();
+        assert!(session <= 640, "{session} bytes");
+        let conversation = size_of::<crate::conversation::Conversation>();
+        assert!(conversation <= 256, "{conversation} bytes");
+    }
 }

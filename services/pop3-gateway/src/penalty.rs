@@ -13,7 +13,7 @@ use crate::Config;
 /// How many times the first delay the longest one is.
 const MOST_DELAYS: u64 = 8;
 
-/// What is counted for one login: shared with nobody who has another address or another name.
+/// What is counted for one login. The keys are those of the other protocols, so that one limit holds for all.
 pub(crate) struct Penalty {
     address: String,
     user: String,
@@ -22,8 +22,8 @@ pub(crate) struct Penalty {
 impl Penalty {
     pub(crate) fn new(address: IpAddr, user: &str) -> Self {
         Self {
-            address: format!("auth-failures/address/{}", network(address)),
-            user: format!("auth-failures/user/{}", user.to_lowercase()),
+            address: format!("auth-failures:address:{}", network(address)),
+            user: format!("auth-failures:user:{}", user.to_lowercase()),
         }
     }
 
