@@ -136,9 +136,19 @@ where
     }
 }
 
-/// Log lines for a command that is no server: warnings, as text. Does nothing when logging has begun already.
+/// Log lines for a command that is no server: warnings as text, or what `POSTRIDER_LOG` says. Does nothing when logging
+/// has begun already.
 pub fn log_for_command() {
-    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    log_unless_said("warn");
+}
+
+/// As [`log_for_command`], but errors only: the demonstration's own servers would talk in between.
+pub fn log_for_demo() {
+    log_unless_said("error");
+}
+
+fn log_unless_said(level: &str) {
+    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let _ = tracing_subscriber::registry()
         .with(log_layer(LogFormat::Text).with_filter(filter))
         .try_init();

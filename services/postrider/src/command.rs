@@ -11,9 +11,11 @@ mod account;
 mod alias;
 mod app_password;
 mod config_command;
+mod demo;
 mod domain;
 mod queue;
 mod run;
+mod send;
 mod store;
 mod trace;
 
@@ -34,12 +36,14 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Demo(demo::Demo),
     Config(config_command::ConfigCommand),
     Domain(domain::Domain),
     Account(account::Account),
     Alias(alias::Alias),
     Queue(queue::Queue),
     Trace(trace::Trace),
+    Send(send::Send),
     Store(store::Store),
 }
 
@@ -50,12 +54,14 @@ impl Arguments {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         match self.command {
             Command::Run(command) => command.run(),
+            Command::Demo(command) => command.run(),
             Command::Config(command) => command.run(),
             Command::Domain(command) => block_on(command.run()),
             Command::Account(command) => block_on(command.run()),
             Command::Alias(command) => block_on(command.run()),
             Command::Queue(command) => block_on(command.run()),
             Command::Trace(command) => block_on(command.run()),
+            Command::Send(command) => block_on(command.run()),
             Command::Store(command) => block_on(command.run()),
         }
     }

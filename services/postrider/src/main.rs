@@ -3,6 +3,7 @@
 //! * `command`: what is typed, a file a command.
 //! * `node`: opens the engines and wires the roles of one process. Nothing else in the project knows concrete engines.
 //! * `admin`: the operators' gRPC listener and its clients.
+//! * `agent`: the user agent behind `send`.
 //! * `demo`: two nodes and the textbook's letter.
 
 use std::process::ExitCode;
@@ -10,7 +11,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod admin;
+mod agent;
 mod command;
+mod demo;
 mod node;
 mod output;
 

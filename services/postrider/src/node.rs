@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
-use postrider_runtime::Identity;
 use postrider_runtime::config::Config;
 use postrider_runtime::journal::{FileJournal, Journal, NoJournal};
 use postrider_runtime::ops::{Ops, Readiness};
+use postrider_runtime::{Budget, Identity};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{AdminServer, Client, Contracts, OperationsService, Token, token_file, url_file};
 
 mod engines;
+mod front;
 mod holds;
 mod roles;
 
@@ -71,11 +72,13 @@ impl Node {
         parts.background.push(Box::pin(identity.clone().watch()));
 
         let (journal, journal_directory) = journal(&config)?;
+        let budget = Budget::new(config.limits.in_flight_bytes);
         let roles = Roles {
             config: &config,
             engines: &engines,
             identity: &identity,
             journal: &journal,
+            budget,
         };
         let mut contracts = Contracts::default();
         let mut addresses = Vec::new();

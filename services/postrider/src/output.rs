@@ -31,14 +31,6 @@ impl Output {
         Ok(())
     }
 
-    /// A line that only people need: a heading, "done".
-    pub fn note(&mut self, text: &str) -> Result<()> {
-        if !self.json {
-            writeln!(self.out, "{text}")?;
-        }
-        Ok(())
-    }
-
     /// Shows what there is so far.
     pub fn flush(&mut self) -> Result<()> {
         Ok(self.out.flush()?)

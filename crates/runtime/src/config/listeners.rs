@@ -77,6 +77,23 @@ impl Listeners {
             ("ops", &self.ops),
         ]
     }
+
+    /// All of them, to be changed.
+    pub fn all_mut(&mut self) -> [&mut Listener; 11] {
+        [
+            &mut self.smtp,
+            &mut self.submission,
+            &mut self.submissions,
+            &mut self.pop3,
+            &mut self.pop3s,
+            &mut self.imap,
+            &mut self.imaps,
+            &mut self.http,
+            &mut self.rpc,
+            &mut self.admin,
+            &mut self.ops,
+        ]
+    }
 }
 
 impl Default for Listeners {

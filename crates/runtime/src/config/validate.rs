@@ -41,7 +41,7 @@ impl Config {
                 &format!("services.mail_store: {name} needs one, here or elsewhere"),
             );
             check(
-                !needs || directory || role == Role::DeliveryWorker,
+                !needs || directory,
                 &format!("services.directory: {name} needs one, here or elsewhere"),
             );
         }

@@ -17,9 +17,9 @@ use postrider_proto::{Failure, Link};
 use postrider_runtime::config::Config;
 use postrider_runtime::tls::verifying_client;
 use rustls::pki_types::ServerName;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use super::{Token, token_file, url_file};
@@ -154,5 +154,11 @@ impl Client {
 
 /// The one line that an operator reads of a status.
 pub fn failure(status: Status) -> anyhow::Error {
-    Failure::from(status).into()
+    match status.code() {
+        Code::Unimplemented => {
+            anyhow!("this node does not serve that; ask one with the role, or say --admin URL")
+        }
+        code if status.message().is_empty() => anyhow!("{code}"),
+        _ => Failure::from(status).into(),
+    }
 }

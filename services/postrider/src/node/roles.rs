@@ -3,18 +3,24 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use postrider_delivery_worker::{Operator, Worker};
+use postrider_pop3_gateway::Pop3;
 use postrider_proto::directory::directory_server::DirectoryServer;
 use postrider_proto::mailstore::mail_store_server::MailStoreServer;
 use postrider_proto::operations::operations_server::OperationsServer;
+use postrider_proto::queue::queue_server::QueueServer;
+use postrider_proto::submission::submission_server::SubmissionServer;
 use postrider_proto::{Link, MAX_MESSAGE_BYTES};
-use postrider_runtime::Identity;
 use postrider_runtime::config::{Config, Role, StorageEngine};
 use postrider_runtime::journal::Journal;
+use postrider_runtime::{Budget, Identity};
+use postrider_smtp_ingress::{Ingress, Kind, Listener, SubmissionService};
 use tonic::transport::Endpoint;
 
 use super::Parts;
 use super::engines::Engines;
+use super::front::Front;
 use crate::admin::{Contracts, OperationsService};
 
 /// What roles are made from.
@@ -27,6 +33,8 @@ pub struct Roles<'a> {
     pub identity: &'a Arc<Identity>,
     /// Where steps of messages go.
     pub journal: &'a Arc<dyn Journal>,
+    /// Message bytes in flight, of all roles together.
+    pub budget: Budget,
 }
 
 impl Roles<'_> {
@@ -46,7 +54,23 @@ impl Roles<'_> {
             true => Some(self.mail_store(parts)?),
             false => remote(&services.mail_store)?,
         };
-        let _ = addresses;
+        contracts.queue = match self.config.plays(Role::DeliveryWorker) {
+            true => Some(self.delivery_worker(parts, contracts)?),
+            false => remote(&services.queue)?,
+        };
+        let mut front = Front {
+            config: self.config,
+            identity: self.identity,
+            parts,
+            addresses,
+        };
+        contracts.submission = match self.config.plays(Role::SmtpIngress) {
+            true => Some(self.smtp_ingress(&mut front, contracts)?),
+            false => remote(&services.submission)?,
+        };
+        if self.config.plays(Role::Pop3Gateway) {
+            self.pop3_gateway(&mut front, contracts)?;
+        }
         Ok(())
     }
 
@@ -79,6 +103,70 @@ impl Roles<'_> {
                 .max_encoding_message_size(MAX_MESSAGE_BYTES),
         ))
     }
+
+    fn delivery_worker(&self, parts: &mut Parts, contracts: &Contracts) -> Result<Link> {
+        let settings = postrider_delivery_worker::Settings::new(self.config).context("outbound.routes")?;
+        let works_with = postrider_delivery_worker::Parts {
+            queue: self.engines.queue.clone(),
+            store: needed(&contracts.mail_store, "mail_store")?,
+            directory: needed(&contracts.directory, "directory")?,
+            journal: self.journal.clone(),
+            budget: Some(self.budget.clone()),
+        };
+        let worker = Worker::new(works_with, settings)?;
+        let drain = parts.drain.clone();
+        parts.first.push((
+            "delivery-worker",
+            Box::pin(async move {
+                worker.run(drain).await;
+                Ok(())
+            }),
+        ));
+        let operator = Operator::new(self.engines.queue.clone(), self.journal.clone());
+        Ok(Link::local(QueueServer::new(operator)))
+    }
+
+    fn smtp_ingress(&self, front: &mut Front<'_>, contracts: &Contracts) -> Result<Link> {
+        let services = postrider_smtp_ingress::Services {
+            directory: needed(&contracts.directory, "directory")?,
+            mail_store: needed(&contracts.mail_store, "mail_store")?,
+            outbound: Arc::new(self.engines.queue.clone()),
+            counters: self.engines.counters.clone(),
+            journal: self.journal.clone(),
+            budget: self.budget.clone(),
+        };
+        let ingress = Ingress::new(postrider_smtp_ingress::Config::from(&**self.config), services);
+        let listeners = &self.config.listeners;
+        for (kind, listener) in [
+            (Kind::Mx, &listeners.smtp),
+            (Kind::Submission, &listeners.submission),
+            (Kind::Submissions, &listeners.submissions),
+        ] {
+            let implicit_tls = kind == Kind::Submissions;
+            front.open(
+                kind.name(),
+                listener,
+                implicit_tls,
+                Listener::new(ingress.clone(), kind),
+            )?;
+        }
+        Ok(Link::local(SubmissionServer::new(SubmissionService::new(
+            ingress,
+        ))))
+    }
+
+    fn pop3_gateway(&self, front: &mut Front<'_>, contracts: &Contracts) -> Result<()> {
+        let services = postrider_pop3_gateway::Services {
+            directory: needed(&contracts.directory, "directory")?,
+            mail_store: needed(&contracts.mail_store, "mail_store")?,
+            counters: self.engines.counters.clone(),
+            leases: self.engines.leases.clone(),
+        };
+        let pop3 = Pop3::new(postrider_pop3_gateway::Config::from(&**self.config), services);
+        let listeners = &self.config.listeners;
+        front.open("pop3", &listeners.pop3, false, pop3.listener(true))?;
+        front.open("pop3s", &listeners.pop3s, true, pop3.listener(false))
+    }
 }
 
 /// The operations of this node.
@@ -93,4 +181,9 @@ fn remote(url: &str) -> Result<Option<Link>> {
     }
     let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is not a URL"))?;
     Ok(Some(Link::remote(endpoint.connect_lazy())))
+}
+
+fn needed(link: &Option<Link>, key: &str) -> Result<Link> {
+    link.clone()
+        .ok_or_else(|| anyhow!("services.{key}: say where it is, or add its role here"))
 }
