@@ -1,5 +1,7 @@
 //! The client half against the server half, in memory; and the server half against anything.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -14,6 +14,8 @@
 //! The owner in these dialogues knows `bob@hamburger.edu` (password `hungry`) and `alice@…`, has no `nobody@…`, and is
 //! temporarily unable to say anything about `later@…`.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -32,7 +32,7 @@ use postrider_queue::{Error as QueueError, NewUnit};
 use postrider_runtime::Trace;
 use postrider_runtime::journal::{Journal, Step};
 use postrider_smtp::Reply;
-use postrider_types::ContentId;
+use postrider_types::{ContentId, ReversePath};
 
 use crate::config::Config;
 use crate::content::Content;
@@ -374,6 +374,19 @@ impl Acceptor {
             reply: replies::try_later(),
             unresolved: unknown,
         })
+    }
+
+    /// Records that a recipient was refused before there was a message.
+    pub(crate) fn note_refused(&self, sender: &ReversePath, to: String, trace: &Trace, detail: String) {
+        let from = sender.0.as_ref().map(ToString::to_string).unwrap_or_default();
+        self.journal.record(Step {
+            step: "refused".into(),
+            from,
+            to,
+            detail,
+            trace: trace.id(),
+            ..Step::default()
+        });
     }
 
     fn note(&self, work: &Work<'_>, step: &str, content: ContentId, to: &str, detail: String) {

@@ -1,5 +1,7 @@
 //! Who a client is: asked of the directory, slowed down by counters.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use postrider_coordination::Counters;
 use postrider_proto::directory::AuthenticateResponse;
 use postrider_sasl::Verifier;
@@ -29,7 +31,7 @@ pub(crate) struct Gate<'a> {
     pub directory: &'a Directory,
     pub counters: &'a dyn Counters,
     pub rates: &'a Rates,
-    pub peer: &'a str,
+    pub peer: IpAddr,
 }
 
 impl Gate<'_> {
@@ -39,7 +41,11 @@ impl Gate<'_> {
             METRICS.authentication("throttled");
             return (PasswordCheck::Unavailable, Candidate { user, identity: None });
         }
-        let (check, identity) = match self.directory.authenticate(&user, password, self.peer).await {
+        let (check, identity) = match self
+            .directory
+            .authenticate(&user, password, &self.peer.to_string())
+            .await
+        {
             Ok(Some(identity)) => (PasswordCheck::Right, Some(identity)),
             Ok(None) => (PasswordCheck::Wrong, None),
             Err(failure) => {
@@ -97,7 +103,7 @@ impl Gate<'_> {
     /// The proof was wrong.
     pub(crate) async fn failed(&self, candidate: Candidate) {
         METRICS.authentication("refused");
-        tracing::info!(peer = self.peer, user = candidate.user, "authentication failed");
+        tracing::info!(peer = %self.peer, user = candidate.user, "authentication failed");
         let window = self.rates.auth_failure_window;
         // Without counters there is no limit.
         let _ = self.counters.add(&address_key(self.peer), 1, window).await;
@@ -120,11 +126,16 @@ impl Gate<'_> {
     }
 }
 
-/// Shared with the other access protocols, so that one limit holds for all.
-fn address_key(peer: &str) -> String {
-    format!("auth-failures:address:{peer}")
+/// The keys are those of the other access protocols, so that one limit holds for all. Who has an IPv6 address usually has
+/// the whole /64.
+fn address_key(peer: IpAddr) -> String {
+    let network = match peer {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
+        v4 => v4,
+    };
+    format!("auth-failures/address/{network}")
 }
 
 fn user_key(user: &str) -> String {
-    format!("auth-failures:user:{}", user.to_lowercase())
+    format!("auth-failures/user/{}", user.to_lowercase())
 }

@@ -1,6 +1,7 @@
 //! One connection: acts on what its SMTP session asks.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,16 +57,16 @@ impl Conversation {
         }
     }
 
-    fn peer_text(&self) -> String {
-        self.peer.address.ip().to_canonical().to_string()
+    fn peer_ip(&self) -> IpAddr {
+        self.peer.address.ip().to_canonical()
     }
 
-    fn gate<'a>(&'a self, peer: &'a str) -> Gate<'a> {
+    fn gate(&self) -> Gate<'_> {
         Gate {
             directory: &self.ingress.directory,
             counters: &*self.ingress.counters,
             rates: &self.ingress.config.rates,
-            peer,
+            peer: self.peer_ip(),
         }
     }
 
@@ -120,19 +121,30 @@ impl Conversation {
         if most == 0 {
             return None;
         }
-        let key = format!("received:{}", self.peer_text());
+        let key = format!("received:{}", self.peer_ip());
         let count = self.ingress.counters.add(&key, 1, Duration::from_secs(60)).await;
         count.is_ok_and(|count| count > most).then(replies::too_fast)
     }
 
     async fn rcpt(&mut self, rcpt: Rcpt) -> Reply {
+        let may_relay = self.account.is_some();
         let Some(transaction) = &mut self.transaction else {
             return replies::try_later();
         };
-        let may_relay = self.account.is_some();
         let reply = match add(&self.ingress, &mut transaction.recipients, &rcpt, may_relay).await {
             Ok(()) => Reply::recipient_ok(&rcpt.to),
-            Err(reply) => reply,
+            Err(reply) => {
+                let (sender, trace) = (&transaction.mail.reverse_path, &transaction.trace);
+                let detail = format!(
+                    "{} from {}: {reply}",
+                    self.kind.name(),
+                    self.peer.address.ip().to_canonical()
+                );
+                self.ingress
+                    .acceptor
+                    .note_refused(sender, rcpt.to.to_string(), trace, detail);
+                reply
+            }
         };
         METRICS.recipient(self.kind.name(), reply.code);
         reply
@@ -141,7 +153,7 @@ impl Conversation {
     fn origin(&self, session: &Server, port: &dyn Port) -> Origin {
         Origin {
             helo: session.hello().unwrap_or_default().to_owned(),
-            ip: Some(self.peer.address.ip().to_canonical()),
+            ip: Some(self.peer_ip()),
             protocol: Protocol {
                 extended: session.is_extended(),
                 tls: session.is_tls(),
@@ -209,7 +221,7 @@ impl Conversation {
             eight_bit: end.eight_bit,
             submitter: self.account.as_ref(),
             trace,
-            detail: format!("{} from {}", self.kind.name(), self.peer_text()),
+            detail: format!("{} from {}", self.kind.name(), self.peer_ip()),
         };
         let reply = match transaction.content {
             Some(content) => match Box::pin(take(&self.ingress, content, incoming))
@@ -231,15 +243,13 @@ impl Conversation {
     }
 
     async fn password(&mut self, user: String, password: postrider_types::Secret, session: &mut Server) {
-        let peer = self.peer_text();
-        let (check, candidate) = self.gate(&peer).password(user, &password).await;
+        let (check, candidate) = self.gate().password(user, &password).await;
         self.candidate = Some(Box::new(candidate));
         session.password_checked(check);
     }
 
     async fn verifier(&mut self, user: String, session: &mut Server) {
-        let peer = self.peer_text();
-        let (verifier, candidate) = self.gate(&peer).verifier(user).await;
+        let (verifier, candidate) = self.gate().verifier(user).await;
         self.candidate = Some(Box::new(candidate));
         session.verifier(verifier);
     }
@@ -262,9 +272,8 @@ impl Handler<Server> for Conversation {
             Event::Password { user, password } => self.password(user, password, session).await,
             Event::Verifier { user } => self.verifier(user, session).await,
             Event::Authenticated { .. } => {
-                let peer = self.peer_text();
                 let candidate = self.candidate.take().unwrap_or_default();
-                self.account = self.gate(&peer).succeeded(*candidate);
+                self.account = self.gate().succeeded(*candidate);
                 if self.account.is_none() {
                     return Err(io::Error::other(
                         "the directory let in somebody without an address",
@@ -272,9 +281,8 @@ impl Handler<Server> for Conversation {
                 }
             }
             Event::AuthenticationFailed => {
-                let peer = self.peer_text();
                 let candidate = self.candidate.take().unwrap_or_default();
-                self.gate(&peer).failed(*candidate).await;
+                self.gate().failed(*candidate).await;
             }
         }
         Ok(())

@@ -421,7 +421,8 @@ impl Server {
 impl Session for Server {
     type Event = Event;
 
-    const MAX_BUFFERED: usize = AUTH_LINE;
+    /// More than the longest line, so that large messages are read in large pieces.
+    const MAX_BUFFERED: usize = 16 * 1024;
 
     fn step(&mut self, now: Instant, input: &mut BytesMut, output: &mut BytesMut) -> Step<Event> {
         if self.clock.deadline.is_some_and(|deadline| now >= deadline) && !matches!(self.state, State::Closed)
