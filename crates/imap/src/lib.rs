@@ -18,6 +18,7 @@ pub mod mailbox;
 pub mod response;
 pub mod session;
 pub mod set;
+pub mod thread;
 pub mod view;
 
 pub use client::Client;
