@@ -103,7 +103,9 @@ pub(crate) fn judge(unit: &Unit, report: &Report, policy: &RetryPolicy, now: u64
         } else {
             due.min(next.expires.max(now + 1))
         };
-        notices.extend(warning(&mut next, policy, now));
+        if report.began != 0 {
+            notices.extend(warning(&mut next, policy, now));
+        }
     } else {
         let all = next
             .new

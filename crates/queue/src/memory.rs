@@ -32,7 +32,8 @@ pub enum Fault {
     UnknownDone,
 }
 
-/// Decides, by the name of the call (`insert`, `claim`, `renew`, `unclaim`, `apply`, `schedule`), what happens to it.
+/// Decides, by the name of the call (`insert`, `claim`, `renew`, `unclaim`, `apply`, `schedule`), what happens to it. `settle` stands
+/// between the two steps of an `apply` that is not atomic: failing there is a crash in between.
 pub type Faults = Arc<dyn Fn(&'static str) -> Option<Fault> + Send + Sync>;
 
 /// The engine. Both traits are on it.
@@ -75,6 +76,12 @@ impl Memory {
         }
     }
 
+    /// With rows and notices written in one step, faults or not.
+    #[must_use]
+    pub fn atomic(self) -> Self {
+        Self { atomic: true, ..self }
+    }
+
     fn before(&self, call: &'static str) -> Result<Option<Fault>> {
         match (self.faults)(call) {
             Some(Fault::Fail) => Err(Error::Unavailable(format!("{call} was made to fail"))),
@@ -101,10 +108,14 @@ impl Memory {
             rows.removed
                 .retain(|_, when| when.saturating_add(REMEMBERED) > now);
             for unit in units {
-                if rows.removed.contains_key(&unit.new.id) {
-                    superfluous.push((unit.new.content, unit.new.id));
-                } else {
-                    rows.units.entry(unit.new.id).or_insert(unit);
+                let (content, id) = (unit.new.content, unit.new.id);
+                let kept = match rows.removed.contains_key(&id) {
+                    true => None,
+                    false => Some(rows.units.entry(id).or_insert(unit).new.content),
+                };
+                // What is inserted again may have come with a content of its own.
+                if kept != Some(content) {
+                    superfluous.push((content, id));
                 }
             }
         }
@@ -181,7 +192,11 @@ impl Units for Memory {
         if self.rows.lock().at(change.id, change.expected).is_none() {
             return Self::after(fault, "apply", Written::No);
         }
+        let notices = !change.inserts.is_empty();
         self.put(change.inserts).await?;
+        if notices && !self.atomic {
+            self.before("settle")?;
+        }
         let removed = {
             let now = (self.clock)();
             let mut rows = self.rows.lock();

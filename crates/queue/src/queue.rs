@@ -72,7 +72,10 @@ impl Claim {
 
     /// What prolongs it, from wherever the time is kept.
     pub fn ticket(&self) -> Ticket {
-        Ticket { unit: self.unit.new.id, generation: self.unit.generation }
+        Ticket {
+            unit: self.unit.new.id,
+            generation: self.unit.generation,
+        }
     }
 
     /// Nothing is to be sent: the sender is still to be told of what is recorded. Judge an empty report.
@@ -215,7 +218,11 @@ impl Queue {
     /// Prolongs a claim by the lease. False: it is no longer ours, and what is being sent should be stopped.
     pub async fn renew(&self, ticket: Ticket) -> Result<bool> {
         let lease = self.lease(self.now());
-        let written = self.inner.units.renew(ticket.unit, ticket.generation, lease).await?;
+        let written = self
+            .inner
+            .units
+            .renew(ticket.unit, ticket.generation, lease)
+            .await?;
         Ok(written == Written::Yes)
     }
 

@@ -39,6 +39,8 @@ pub struct Network {
     pub source_addresses: Vec<IpAddr>,
     /// STARTTLS. Default: when offered.
     pub tls: OutboundTls,
+    /// BDAT where it is offered. Default: yes.
+    pub chunking: bool,
     /// The port of mail exchangers. Default: 25.
     pub port: u16,
     /// How long a TCP connection may take to come about. Default: 30 seconds.
@@ -108,6 +110,7 @@ impl Settings {
                 resolver: outbound.resolver.clone(),
                 source_addresses: outbound.source_addresses.clone(),
                 tls: outbound.tls,
+                chunking: outbound.chunking,
                 ..defaults.network
             },
             reuse: Reuse {
@@ -133,6 +136,7 @@ impl Default for Network {
             resolver: Resolver::Named(SystemResolver::System),
             source_addresses: Vec::new(),
             tls: OutboundTls::default(),
+            chunking: true,
             port: 25,
             connect: Duration::from_secs(30),
             addresses: 8,

@@ -53,7 +53,7 @@ impl Worker {
                 name: settings.hostname.to_string(),
                 tls,
                 credentials: None,
-                chunking: true,
+                chunking: settings.network.chunking,
                 timeouts: settings.network.timeouts.clone(),
             })
         };

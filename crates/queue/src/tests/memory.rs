@@ -13,7 +13,13 @@ use postrider_types::{ContentId, UnitId};
 
 /// Who holds what.
 #[derive(Default)]
-struct Holders(Mutex<HashSet<(ContentId, UnitId)>>);
+pub(super) struct Holders(Mutex<HashSet<(ContentId, UnitId)>>);
+
+impl Holders {
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().len()
+    }
+}
 
 #[async_trait]
 impl Holds for Holders {

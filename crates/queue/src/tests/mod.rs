@@ -1,4 +1,6 @@
 //! Tests of the engines and of the state machine over them.
 
 mod embedded;
+mod faults;
+mod machine;
 mod memory;
