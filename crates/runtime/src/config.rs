@@ -319,6 +319,8 @@ pub struct Outbound {
     pub routes: BTreeMap<String, String>,
     /// `never`, `opportunistic` or `required`. Default: `opportunistic`.
     pub tls: OutboundTls,
+    /// Send with BDAT (RFC 3030) to servers that offer it, otherwise with DATA. Default: true.
+    pub chunking: bool,
     /// Connections of this process to all servers together. Default: 1,000.
     pub connections: usize,
     /// Connections of this process to one destination. Default: 20.
@@ -337,6 +339,7 @@ impl Default for Outbound {
             source_addresses: Vec::new(),
             routes: BTreeMap::new(),
             tls: OutboundTls::default(),
+            chunking: true,
             connections: 1000,
             connections_per_destination: 20,
             messages_per_connection: 100,

@@ -81,7 +81,7 @@ impl Demo {
     async fn open(directory: &Path) -> Result<Self> {
         stage::title("Two mail servers start");
         let bobs = Place::open("hamburger.edu", &directory.join("hamburger.edu"), 20_000, None).await?;
-        let between = Tap::open(bobs.address("smtp")?, Dialogue::new("    ")).await?;
+        let between = Tap::closed(bobs.address("smtp")?, Dialogue::new("    ")).await?;
         let route = Some(("hamburger.edu", between.address()));
         let alices = Place::open("crepes.fr", &directory.join("crepes.fr"), 10_000, route).await?;
         for (place, person) in [(&alices, &ALICE), (&bobs, &BOB)] {
@@ -108,7 +108,8 @@ impl Demo {
 
         stage::title("2  Her server carries it straight to Bob's server (SMTP)");
         stage::who("C = crepes.fr", "S = hamburger.edu, port 25 in the real world");
-        // The taps print this dialogue while it happens.
+        // Until now it was closed: the worker was about to begin while Alice's agent said goodbye.
+        self.between.turn_on();
         self.arrival().await.context("the way from server to server")?;
 
         stage::title("3  Bob reads it with POP3, and leaves it on the server");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use postrider_proto::directory::get_account_request::Key;
@@ -47,6 +48,8 @@ impl Place {
             BTreeMap::from_iter(route.map(|(domain, address)| (domain.to_owned(), address.to_string())));
         // Between these two there is nothing to hide, and much to see.
         config.outbound.tls = OutboundTls::Never;
+        config.outbound.chunking = false;
+        config.outbound.idle = Duration::from_millis(100);
         for listener in config.listeners.all_mut() {
             for address in &mut listener.bind {
                 *address = free(address.port() + ports);

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::agent::{Dialogue, Speaker};
 
@@ -24,16 +25,38 @@ pub struct Tap {
     address: SocketAddr,
     task: JoinHandle<()>,
     heard: Arc<AtomicU64>,
+    turned_on: CancellationToken,
 }
 
 impl Tap {
     /// A tap in front of a server, on any free port.
     pub async fn open(server: SocketAddr, dialogue: Dialogue) -> Result<Self> {
+        let tap = Self::closed(server, dialogue).await?;
+        tap.turn_on();
+        Ok(tap)
+    }
+
+    /// A tap through which nothing goes before it is turned on.
+    pub async fn closed(server: SocketAddr, dialogue: Dialogue) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let heard = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(accept(listener, server, dialogue, heard.clone()));
-        Ok(Self { address, task, heard })
+        let (heard, turned_on) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let (on, count) = (turned_on.clone(), heard.clone());
+        let task = tokio::spawn(async move {
+            on.cancelled().await;
+            accept(listener, server, dialogue, count).await;
+        });
+        Ok(Self {
+            address,
+            task,
+            heard,
+            turned_on,
+        })
+    }
+
+    /// Lets everything through that waits.
+    pub fn turn_on(&self) {
+        self.turned_on.cancel();
     }
 
     /// Where clients connect to.
