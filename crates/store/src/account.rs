@@ -311,6 +311,17 @@ pub trait AccountEngine: Send + Sync + 'static {
     /// The receipts among these deliveries that exist and have not expired.
     async fn receipts(&self, account: AccountId, deliveries: &[DeliveryId]) -> Result<Vec<Receipt>>;
 
+    /// What an append asks before it commits: [`Self::receipts`] and [`Self::references`] in one go, at most 1,000 keys of each.
+    async fn arrivals(
+        &self,
+        account: AccountId,
+        deliveries: &[DeliveryId],
+        hashes: &[u64],
+    ) -> Result<(Vec<Receipt>, Vec<Reference>)> {
+        let receipts = self.receipts(account, deliveries).await?;
+        Ok((receipts, self.references(account, hashes).await?))
+    }
+
     /// The latest snapshot of a folder's index.
     async fn snapshot(&self, account: AccountId, folder: FolderId) -> Result<Option<SnapshotRow>>;
 

@@ -177,38 +177,33 @@ impl AccountEngine for Embedded {
 
     async fn references(&self, account: AccountId, hashes: &[u64]) -> Result<Vec<Reference>> {
         let hashes = keys(hashes)?;
-        let read = move |db: &Connection| {
-            let mut select =
-                db.prepare_cached("SELECT thread FROM account_reference WHERE account = ?1 AND hash = ?2")?;
-            let mut found = Vec::with_capacity(hashes.len());
-            for hash in hashes {
-                let row = select
-                    .query_row(params![account.get(), hash as i64], |row| row.get(0))
-                    .optional()?;
-                found.extend(row.map(|thread| Reference {
-                    hash,
-                    thread: postrider_types::ThreadId::from_bytes(thread),
-                }));
-            }
-            Ok(found)
-        };
-        Ok(self.db.read(read).await?)
+        Ok(self
+            .db
+            .read(move |db| read_references(db, account, &hashes))
+            .await?)
     }
 
     async fn receipts(&self, account: AccountId, deliveries: &[DeliveryId]) -> Result<Vec<Receipt>> {
         let deliveries = keys(deliveries)?;
-        let now = crate::unix_millis();
+        Ok(self
+            .db
+            .read(move |db| read_receipts(db, account, &deliveries))
+            .await?)
+    }
+
+    /// One way to a reader's thread and back instead of two: that is most of what such small reads cost.
+    async fn arrivals(
+        &self,
+        account: AccountId,
+        deliveries: &[DeliveryId],
+        hashes: &[u64],
+    ) -> Result<(Vec<Receipt>, Vec<Reference>)> {
+        let (deliveries, hashes) = (keys(deliveries)?, keys(hashes)?);
         let read = move |db: &Connection| {
-            let mut select = db.prepare_cached(
-                "SELECT delivery, version, folder, uid, expires FROM account_receipt
-                 WHERE delivery = ?2 AND account = ?1 AND expires > ?3",
-            )?;
-            let mut found = Vec::with_capacity(deliveries.len());
-            for delivery in deliveries {
-                let key = params![account.get(), delivery.as_bytes(), now];
-                found.extend(select.query_row(key, rows::receipt).optional()?);
-            }
-            Ok(found)
+            Ok((
+                read_receipts(db, account, &deliveries)?,
+                read_references(db, account, &hashes)?,
+            ))
         };
         Ok(self.db.read(read).await?)
     }
@@ -316,6 +311,36 @@ struct OldChanges {
     /// The last of them.
     version: u64,
     more: bool,
+}
+
+fn read_references(db: &Connection, account: AccountId, hashes: &[u64]) -> Job<Vec<Reference>> {
+    let mut select =
+        db.prepare_cached("SELECT thread FROM account_reference WHERE account = ?1 AND hash = ?2")?;
+    let mut found = Vec::with_capacity(hashes.len());
+    for &hash in hashes {
+        let row = select
+            .query_row(params![account.get(), hash as i64], |row| row.get(0))
+            .optional()?;
+        found.extend(row.map(|thread| Reference {
+            hash,
+            thread: postrider_types::ThreadId::from_bytes(thread),
+        }));
+    }
+    Ok(found)
+}
+
+fn read_receipts(db: &Connection, account: AccountId, deliveries: &[DeliveryId]) -> Job<Vec<Receipt>> {
+    let mut select = db.prepare_cached(
+        "SELECT delivery, version, folder, uid, expires FROM account_receipt
+         WHERE delivery = ?2 AND account = ?1 AND expires > ?3",
+    )?;
+    let now = crate::unix_millis();
+    let mut found = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let key = params![account.get(), delivery.as_bytes(), now];
+        found.extend(select.query_row(key, rows::receipt).optional()?);
+    }
+    Ok(found)
 }
 
 fn read_accounts(db: &Connection, after: Option<AccountId>, limit: usize) -> Job<Vec<AccountId>> {

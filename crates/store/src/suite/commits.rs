@@ -198,6 +198,14 @@ pub async fn putting_a_row_replaces_it(engine: &dyn Engine) {
         Default::default()
     );
     assert_eq!(engine.receipts(ACCOUNT, &[delivery_id]).await.unwrap(), [receipt]);
+    let (receipts, references) = engine
+        .arrivals(ACCOUNT, &[delivery_id, Default::default()], &[hash, hash ^ 1])
+        .await
+        .unwrap();
+    assert_eq!(
+        (receipts, references.len(), references[0].hash),
+        (vec![receipt], 1, hash)
+    );
 }
 
 pub async fn updates_change_flags_keywords_and_modseq_only(engine: &dyn Engine) {
