@@ -12,7 +12,7 @@
 //! * When the outcome of a commit is unknown, the head tells: it carries the id of its last commit. If another commit
 //!   has followed, the change row of the version in question is compared with ours.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -367,28 +367,30 @@ async fn look_up(
     deliveries: &[DeliveryId],
     hashes: &[u64],
 ) -> Result<Lookups, Failure> {
-    let receipts = async {
-        let mut found = HashMap::new();
-        for some in deliveries.chunks(MAX_LOOKUP) {
-            let receipts = engine.receipts(account, some).await?;
-            found.extend(receipts.into_iter().map(|receipt| (receipt.delivery, receipt)));
+    let mut lookups = Lookups::default();
+    let (mut deliveries, mut hashes) = (deliveries.chunks(MAX_LOOKUP), hashes.chunks(MAX_LOOKUP));
+    loop {
+        let (some_deliveries, some_hashes) = (deliveries.next(), hashes.next());
+        if some_deliveries.is_none() && some_hashes.is_none() {
+            return Ok(lookups);
         }
-        Ok(found)
-    };
-    let threads = async {
-        let mut found = HashMap::new();
-        for some in hashes.chunks(MAX_LOOKUP) {
-            let references = engine.references(account, some).await?;
-            found.extend(
-                references
-                    .into_iter()
-                    .map(|reference| (reference.hash, reference.thread)),
-            );
-        }
-        Ok(found)
-    };
-    let (receipts, threads) = tokio::try_join!(receipts, threads).map_err(storage)?;
-    Ok(Lookups { receipts, threads })
+        let (some_deliveries, some_hashes) = (
+            some_deliveries.unwrap_or_default(),
+            some_hashes.unwrap_or_default(),
+        );
+        let (receipts, references) = engine
+            .arrivals(account, some_deliveries, some_hashes)
+            .await
+            .map_err(storage)?;
+        lookups
+            .receipts
+            .extend(receipts.into_iter().map(|receipt| (receipt.delivery, receipt)));
+        lookups.threads.extend(
+            references
+                .into_iter()
+                .map(|reference| (reference.hash, reference.thread)),
+        );
+    }
 }
 
 /// Whether the engine has nothing newer.
