@@ -17,6 +17,9 @@ use crate::names::{self, INBOX};
 use crate::service::Service;
 use crate::state::State;
 
+/// The version that stands for "the index is not wanted" in OpenFolder.
+const NO_INDEX: Version = Version(u64::MAX);
+
 /// A folder by its name or its number.
 #[derive(Debug, Clone)]
 pub(crate) enum FolderRef {
@@ -137,7 +140,7 @@ impl Service {
     }
 
     /// A folder and its index at one version (OpenFolder). With `known`, the version at which the caller has the index
-    /// already, it is left out if nothing has changed.
+    /// already, it is left out if nothing has changed; with [`NO_INDEX`] it always is.
     pub async fn open_folder(
         self: &Arc<Self>,
         account: AccountId,
@@ -149,7 +152,7 @@ impl Service {
             FolderRef::Name(name) => existing(&state, &names::parse(&name)?)?,
             FolderRef::Id(id) => state.folder(id).ok_or_else(no_such_folder)?,
         };
-        if known >= row.changed && known <= state.version() {
+        if known == NO_INDEX || known >= row.changed && known <= state.version() {
             return Ok(Opened {
                 version: state.version(),
                 row: row.clone(),
