@@ -1,1 +1,20 @@
 //! IMAP access to the mail store.
+
+mod answer;
+mod command;
+mod directory;
+mod failure;
+mod folder_cache;
+mod gateway;
+mod handler;
+mod metrics;
+mod rows;
+mod selected;
+mod settings;
+mod store;
+mod users;
+mod watch;
+
+pub use gateway::{ImapGateway, Services};
+pub use handler::Conversation;
+pub use settings::{Failures, Settings, Timeouts};

@@ -1,0 +1,184 @@
+//! FETCH and UID FETCH (RFC 9051 §6.4.5): rows stream from the mail store, lines stream to the client.
+//!
+//! What is read depends on what is asked for: nothing for UIDs alone, rows for flags, sizes and dates, descriptions for
+//! envelopes, structures and parts, and of the content only the bytes that a section needs. Memory does not grow with the
+//! number of messages or their size.
+
+mod binary;
+mod content;
+mod line;
+mod plan;
+
+use futures::{StreamExt, stream};
+use postrider_imap::command::{Fetch, FlagList};
+use postrider_imap::response::{Code, FetchLine, Numbers, vanished};
+use postrider_imap::set::MessageSet;
+use postrider_index::UidSet;
+use postrider_proto::mailstore::store_flags_request::Operation;
+use postrider_proto::mailstore::{ListMessagesResponse, MessageRow};
+use postrider_types::{Flags, SystemFlag, Uid, Version};
+
+use self::content::Content;
+use self::line::Line;
+use self::plan::{Needs, Plan};
+use super::Exec;
+use crate::answer::{Answer, Outcome, Stop};
+use crate::rows;
+
+/// Messages whose first bytes are read ahead of their turn, each at most [`content::AHEAD`].
+const READ_AHEAD: usize = 8;
+
+/// What a FETCH came to.
+#[derive(Default)]
+struct Fetched {
+    messages: u32,
+    /// A part could not be decoded.
+    unknown_encoding: bool,
+}
+
+impl Exec<'_> {
+    pub(super) async fn fetch(&mut self, fetch: Fetch) -> Outcome {
+        let named = self.resolve(&fetch.set, fetch.uid)?;
+        if fetch.vanished {
+            self.tell_vanished(&fetch).await?;
+        }
+        let plan = Plan::new(&fetch, self.session.enabled());
+        let fetched = if named.uids.is_empty() {
+            Fetched::default()
+        } else if plan.needs == Needs::Nothing {
+            self.fetch_uids(&named.uids).await?
+        } else {
+            self.fetch_rows(&plan, &named.uids, Version(fetch.changed_since.unwrap_or(0)))
+                .await?
+        };
+        let missing = named.some_gone || fetch.changed_since.is_none() && fetched.messages < named.uids.len();
+        Ok(if fetched.unknown_encoding {
+            Answer::no("a part has an encoding that is not known").with(Code::UnknownCte)
+        } else if missing && !fetch.uid {
+            Answer::no("some of the messages are gone").with(Code::ExpungeIssued)
+        } else {
+            Answer::ok("FETCH completed")
+        })
+    }
+
+    /// UIDs are known without asking.
+    async fn fetch_uids(&mut self, uids: &UidSet) -> Result<Fetched, Stop> {
+        let syntax = self.session.syntax();
+        for uid in uids.iter() {
+            let Some(sequence) = self.mailbox()?.view.sequence(uid) else {
+                continue;
+            };
+            let out = self.port.output();
+            let mut line = FetchLine::start(out, sequence, syntax);
+            line.uid(out, uid.0);
+            line.end(out);
+            self.relieve().await?;
+        }
+        Ok(Fetched {
+            messages: uids.len(),
+            unknown_encoding: false,
+        })
+    }
+
+    async fn fetch_rows(&mut self, plan: &Plan<'_>, uids: &UidSet, since: Version) -> Result<Fetched, Stop> {
+        let selected = self.mailbox()?;
+        let (account, folder) = (selected.folder.account, selected.folder.id);
+        let store = self.shared.store.clone();
+        let mut pieces = store
+            .messages(account, folder, uids, since, plan.needs >= Needs::Summary)
+            .await?;
+        let mut fetched = Fetched::default();
+        while let Some(ListMessagesResponse { mut messages }) = pieces.next().await? {
+            let marked = if plan.marks_seen {
+                self.mark_seen(&mut messages).await?
+            } else {
+                UidSet::new()
+            };
+            let contents = messages
+                .into_iter()
+                .map(|row| Content::prepare(&store, plan, row));
+            let mut contents = stream::iter(contents).buffered(READ_AHEAD);
+            while let Some(content) = contents.next().await {
+                let mut content = content?;
+                let uid = content.uid();
+                let Some(sequence) = self.mailbox()?.view.sequence(uid) else {
+                    continue;
+                };
+                let line = Line::start(self.port, sequence, self.session.syntax());
+                let told = marked.contains(uid);
+                if line.write(self.port, plan, &mut content, told).await? {
+                    fetched.messages += 1;
+                }
+                fetched.unknown_encoding |= content.has_unknown_encoding;
+                self.relieve().await?;
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// Sets `\Seen` where it is not set; which messages that was.
+    async fn mark_seen(&mut self, messages: &mut [MessageRow]) -> Result<UidSet, Stop> {
+        if self.mailbox()?.read_only {
+            return Ok(UidSet::new());
+        }
+        let unseen = messages
+            .iter()
+            .filter(|row| !rows::flags(row).contains(SystemFlag::Seen));
+        let unseen: UidSet = unseen.map(|row| Uid(row.uid)).collect();
+        if unseen.is_empty() {
+            return Ok(unseen);
+        }
+        let seen = FlagList {
+            flags: Flags::EMPTY.with(SystemFlag::Seen),
+            keywords: Vec::new(),
+        };
+        let states = match self.change_flags(&unseen, Operation::Add, &seen, None).await {
+            Ok((states, _)) => states,
+            // The messages can be read all the same.
+            Err(Stop::Answer(_)) => return Ok(UidSet::new()),
+            Err(lost) => return Err(lost),
+        };
+        let mut marked = UidSet::new();
+        for state in states {
+            if let Ok(at) = messages.binary_search_by_key(&state.uid.0, |row| row.uid)
+                && let Some(row) = messages.get_mut(at)
+            {
+                row.flags = u32::from(state.flags.bits());
+                row.keywords = state.keywords.iter().map(ToString::to_string).collect();
+                row.modseq = state.modseq;
+                marked.insert(state.uid);
+                self.told.states.insert(state.uid, state);
+            }
+        }
+        Ok(marked)
+    }
+
+    /// Names those of the set that were removed since the client was informed (RFC 7162 §3.2.6).
+    async fn tell_vanished(&mut self, fetch: &Fetch) -> Result<(), Stop> {
+        let Some(since) = fetch.changed_since else {
+            return Ok(());
+        };
+        let selected = self.mailbox()?;
+        let current = selected.view.current().uids().clone();
+        let largest = selected.view.known().max().map_or(0, |uid| uid.0);
+        let asked = match &fetch.set {
+            MessageSet::Saved => return Ok(()),
+            MessageSet::Numbers(set) => UidSet::from_ranges(set.resolve(largest.max(1)).map(|range| {
+                let (first, last) = range.into_inner();
+                Uid(first)..=Uid(last)
+            })),
+        };
+        let selected = self
+            .selected
+            .as_deref()
+            .ok_or_else(|| Answer::bad("select a mailbox first"))?;
+        let removed = match selected.removed_since(&self.shared.store, Version(since)).await? {
+            Some(removed) => removed,
+            // The log does not reach back that far: everything below the largest UID that is not there.
+            None => UidSet::from_ranges([Uid(1)..=Uid(largest)]),
+        };
+        let gone = removed.difference(&current).intersection(&asked);
+        vanished(self.port.output(), Numbers::Set(&gone), true);
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What a FETCH needs to read.
+
+use postrider_imap::command::{Fetch, FetchItem, Section};
+use postrider_imap::session::Enabled;
+
+/// How much has to be known of a message; each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Needs {
+    /// What the session knows.
+    Nothing,
+    /// The message row.
+    Row,
+    /// Envelope and preview.
+    Summary,
+    /// The whole description.
+    Structure,
+}
+
+/// What is written of each message, and what that takes.
+pub(super) struct Plan<'a> {
+    pub items: &'a [FetchItem],
+    pub needs: Needs,
+    /// `\Seen` is set.
+    pub marks_seen: bool,
+    /// Every line names the UID.
+    pub uid: bool,
+    /// MODSEQ is told although it is not among the items.
+    pub modseq: bool,
+    /// CONDSTORE is on: whoever is told flags is told MODSEQ.
+    pub condstore: bool,
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(fetch: &'a Fetch, enabled: Enabled) -> Self {
+        let items = fetch.items.as_slice();
+        let changed = fetch.changed_since.is_some();
+        let needs = items.iter().map(needs).max().unwrap_or(Needs::Nothing);
+        let tells_flags = items.contains(&FetchItem::Flags) && enabled.condstore;
+        Self {
+            items,
+            needs: if changed { needs.max(Needs::Row) } else { needs },
+            marks_seen: items.iter().any(FetchItem::marks_seen),
+            uid: fetch.uid && !items.contains(&FetchItem::Uid),
+            modseq: (changed || tells_flags) && !items.contains(&FetchItem::ModSeq),
+            condstore: enabled.condstore,
+        }
+    }
+
+    /// Whether an item is among those asked for.
+    pub fn has(&self, item: &FetchItem) -> bool {
+        self.items.contains(item)
+    }
+}
+
+fn needs(item: &FetchItem) -> Needs {
+    match item {
+        FetchItem::Uid => Needs::Nothing,
+        FetchItem::Envelope | FetchItem::Preview { .. } => Needs::Summary,
+        FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822Header | FetchItem::Rfc822Text => {
+            Needs::Structure
+        }
+        FetchItem::Section { section, .. } if *section != Section::default() => Needs::Structure,
+        FetchItem::Binary { part, .. } | FetchItem::BinarySize(part) if !part.is_empty() => Needs::Structure,
+        _ => Needs::Row,
+    }
+}

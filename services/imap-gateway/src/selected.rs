@@ -1,0 +1,260 @@
+//! The selected mailbox of one session: what its client knows, and how it hears of more.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_imap::View;
+use postrider_imap::session::Enabled;
+use postrider_index::UidSet;
+use postrider_proto::Failure;
+use postrider_proto::mailstore::change::Kind;
+use postrider_runtime::Port;
+use postrider_runtime::drive::FLUSH_AT;
+use postrider_types::{Uid, Version};
+use tokio::time::Instant;
+
+use crate::answer::Stop;
+use crate::folder_cache::{FlagState, Folder, Snapshot, uids_of};
+use crate::rows;
+use crate::store::Store;
+use crate::watch::Subscription;
+
+/// How long IDLE waits after a failure before it looks again.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// A mailbox that is open. Idle, it costs this box: bitmaps are shared with every session that looks at the folder.
+pub(crate) struct Selected {
+    pub folder: Arc<Folder>,
+    pub view: View,
+    pub read_only: bool,
+    pub news: Subscription,
+    /// What was heard of the account when news were last announced.
+    heard: Version,
+    /// Everything up to `heard` was announced, EXPUNGE included.
+    settled: bool,
+    /// Not to be looked at before this.
+    pause: Option<Instant>,
+}
+
+/// Flags that the answer to a command has told the client, or, if it was a silent STORE, that the client takes for granted.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    pub states: HashMap<Uid, FlagState>,
+    pub silent: bool,
+}
+
+/// Whether the mailbox is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    Here,
+    Gone,
+}
+
+/// When and how news are announced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Occasion {
+    pub enabled: Enabled,
+    /// EXPUNGE is allowed.
+    pub expunges: bool,
+    /// Ask the mail store, whatever was heard.
+    pub ask: bool,
+}
+
+impl Selected {
+    /// Has just been opened: the client is told everything of the snapshot.
+    pub fn new(folder: Arc<Folder>, snapshot: &Snapshot, news: Subscription, read_only: bool) -> Self {
+        let heard = snapshot.index.version();
+        news.reached(heard);
+        Self {
+            folder,
+            view: View::open(snapshot.index.clone()),
+            read_only,
+            news,
+            heard,
+            settled: true,
+            pause: None,
+        }
+    }
+
+    /// Waits until there may be something to announce. Cancel-safe.
+    pub async fn stir(&self) {
+        match self.pause {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => self.news.beyond(self.heard).await,
+        }
+    }
+
+    /// Announces what is new since the last time, but for what `told` says the client knows.
+    pub async fn announce(
+        &mut self,
+        store: &Store,
+        port: &mut dyn Port,
+        occasion: Occasion,
+        told: &Told,
+    ) -> Result<Presence, Stop> {
+        let latest = self.news.latest();
+        if !occasion.ask && self.settled && latest <= self.heard {
+            return Ok(Presence::Here);
+        }
+        let updated = self.update(store, latest, occasion.ask, told).await;
+        self.pause = updated.is_err().then(|| Instant::now() + PAUSE);
+        let Some(states) = updated? else {
+            return Ok(Presence::Gone);
+        };
+        let changed = self
+            .view
+            .announce(port.output(), occasion.enabled, occasion.expunges);
+        self.settled = occasion.expunges;
+        self.tell(store, port, occasion.enabled, &changed, states).await?;
+        Ok(Presence::Here)
+    }
+
+    /// Brings the view forward. The latest state of messages whose flags changed; `None`: the folder is gone.
+    async fn update(
+        &mut self,
+        store: &Store,
+        latest: Version,
+        ask: bool,
+        told: &Told,
+    ) -> Result<Option<HashMap<Uid, FlagState>>, Failure> {
+        let snapshot = self.folder.advance(store, latest, ask).await?;
+        if snapshot.gone {
+            return Ok(None);
+        }
+        let before = self.view.current().version();
+        let version = snapshot.index.version();
+        let mut news = Changed::new(told);
+        if version > before {
+            match snapshot.steps_after(before) {
+                Some(steps) => steps
+                    .flat_map(|step| &step.flags)
+                    .for_each(|state| news.add(state)),
+                None => {
+                    let states = self.changes(store, before).await?;
+                    states.iter().for_each(|state| news.add(state));
+                }
+            }
+        }
+        if !told.silent {
+            self.view.flags_told(&uids_of(told.states.values()));
+        }
+        let changed: UidSet = news.states.keys().copied().collect();
+        self.view.update(snapshot.index.clone(), &changed);
+        self.heard = latest.max(version);
+        self.news.reached(version);
+        Ok(Some(news.states))
+    }
+
+    /// Flag changes after a version that the shared folder does not remember.
+    async fn changes(&self, store: &Store, since: Version) -> Result<Vec<FlagState>, Failure> {
+        let (account, folder) = (self.folder.account, self.folder.id);
+        let mut states = Vec::new();
+        let mut pieces = store.changes(account, folder, since).await?;
+        while let Some(piece) = pieces.next().await? {
+            if piece.resync {
+                return self.states(store, self.view.known(), since).await;
+            }
+            let changes = piece.commits.iter().flat_map(|commit| &commit.changes);
+            let flags = changes.filter(|change| change.kind() == Kind::Flags && change.folder == folder.0);
+            states.extend(flags.flat_map(|change| &change.messages).map(FlagState::of));
+        }
+        Ok(states)
+    }
+
+    /// UIDs removed after a version; `None` when the log does not reach back that far.
+    pub async fn removed_since(&self, store: &Store, since: Version) -> Result<Option<UidSet>, Failure> {
+        let (account, folder) = (self.folder.account, self.folder.id);
+        let mut removed = UidSet::new();
+        let mut pieces = store.changes(account, folder, since).await?;
+        while let Some(piece) = pieces.next().await? {
+            if piece.resync {
+                return Ok(None);
+            }
+            let changes = piece.commits.iter().flat_map(|commit| &commit.changes);
+            let gone = changes.filter(|change| change.kind() == Kind::Removed && change.folder == folder.0);
+            for change in gone {
+                removed = removed.union(&rows::uids(&change.uids)?);
+            }
+        }
+        Ok(Some(removed))
+    }
+
+    /// The states of messages as they are now, of those that changed after a version.
+    async fn states(&self, store: &Store, uids: &UidSet, since: Version) -> Result<Vec<FlagState>, Failure> {
+        let (account, folder) = (self.folder.account, self.folder.id);
+        let mut pieces = store.messages(account, folder, uids, since, false).await?;
+        let mut states = Vec::new();
+        while let Some(piece) = pieces.next().await? {
+            states.extend(piece.messages.iter().map(FlagState::of));
+        }
+        Ok(states)
+    }
+
+    async fn tell(
+        &self,
+        store: &Store,
+        port: &mut dyn Port,
+        enabled: Enabled,
+        changed: &UidSet,
+        mut states: HashMap<Uid, FlagState>,
+    ) -> Result<(), Stop> {
+        let missing: UidSet = changed.iter().filter(|uid| !states.contains_key(uid)).collect();
+        if !missing.is_empty() {
+            let read = self.states(store, &missing, Version(0)).await?;
+            states.extend(read.into_iter().map(|state| (state.uid, state)));
+        }
+        for state in changed.iter().filter_map(|uid| states.get(&uid)) {
+            let FlagState {
+                uid,
+                flags,
+                keywords,
+                modseq,
+            } = state;
+            self.view
+                .tell_flags(port.output(), *uid, *flags, keywords, *modseq, enabled);
+            if port.output().len() >= FLUSH_AT {
+                port.flush().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Collects the latest state of each message, without what the client was told.
+struct Changed<'a> {
+    told: &'a Told,
+    states: HashMap<Uid, FlagState>,
+    /// Messages that somebody else changed as well.
+    foreign: HashSet<Uid>,
+}
+
+impl<'a> Changed<'a> {
+    fn new(told: &'a Told) -> Self {
+        Self {
+            told,
+            states: HashMap::new(),
+            foreign: HashSet::new(),
+        }
+    }
+
+    fn add(&mut self, state: &FlagState) {
+        match self.told.states.get(&state.uid) {
+            Some(told) if told.same_flags(state) => {
+                // The result of a silent STORE is only known to a client that knew what was there before.
+                if self.told.silent && self.foreign.contains(&state.uid) {
+                    self.states.insert(state.uid, state.clone());
+                } else {
+                    self.states.remove(&state.uid);
+                }
+            }
+            Some(_) => {
+                self.foreign.insert(state.uid);
+                self.states.insert(state.uid, state.clone());
+            }
+            None => {
+                self.states.insert(state.uid, state.clone());
+            }
+        }
+    }
+}
