@@ -55,8 +55,8 @@ impl Default for Config {
 impl Config {
     /// Says what is wrong with it, if anything is.
     pub fn validate(&self) -> Result<(), String> {
-        let memory_ok =
-            self.argon2.memory_kib >= 8 * self.argon2.parallelism && self.argon2.memory_kib <= 4 << 20;
+        let memory_ok = self.argon2.memory_kib >= self.argon2.parallelism.saturating_mul(8)
+            && self.argon2.memory_kib <= 4 << 20;
         if !memory_ok
             || !(1..=16).contains(&self.argon2.parallelism)
             || !(1..=64).contains(&self.argon2.iterations)
