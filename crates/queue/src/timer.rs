@@ -175,3 +175,97 @@ fn previous((due, unit): Place) -> Place {
         None => (due.saturating_sub(1), UnitId::from_bytes([255; 16])),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wake_up(due: u64, unit: u128) -> WakeUp {
+        let unit = UnitId::from_bytes(unit.to_be_bytes());
+        WakeUp {
+            unit,
+            generation: 1,
+            due,
+            lane: Lane::Later,
+            token: 0,
+        }
+    }
+
+    /// Reads one page from a disk of rows, as the embedded engine does.
+    fn load(timer: &Timer, disk: &BTreeSet<Place>, now: u64, page: usize, between: impl FnOnce()) {
+        let (edge, epoch, room) = timer.edge(Lane::Later);
+        if !room || edge.0 > now + 20 {
+            return between();
+        }
+        let target = (now + 40, END.1);
+        timer.open(Lane::Later, target);
+        let behind = (std::ops::Bound::Excluded(edge), std::ops::Bound::Included(target));
+        let rows: Vec<Place> = disk.range(behind).take(page).copied().collect();
+        between();
+        let to = rows
+            .last()
+            .filter(|_| rows.len() == page)
+            .copied()
+            .unwrap_or(target);
+        let read: Vec<WakeUp> = rows
+            .iter()
+            .map(|(due, unit)| WakeUp {
+                unit: *unit,
+                ..wake_up(*due, 0)
+            })
+            .collect();
+        timer.close(Lane::Later, epoch, to, &read);
+    }
+
+    #[test]
+    fn the_place_before() {
+        let place = |due, unit: u128| (due, UnitId::from_bytes(unit.to_be_bytes()));
+        assert_eq!(previous(place(5, 9)), place(5, 8));
+        assert_eq!(previous(place(5, 0)), place(4, u128::MAX));
+    }
+
+    proptest! {
+        #[test]
+        fn a_small_window_loses_nothing(steps in prop::collection::vec((0u8..5, 0u64..60), 1..200)) {
+            let timer = Timer::new(6, Place::default());
+            let (mut disk, mut now, mut next) = (BTreeSet::new(), 100, 1u128);
+            for (step, number) in steps {
+                match step {
+                    0 | 1 => {
+                        // A new row; now and then it comes while a page is being read.
+                        let new = wake_up(now + number, next);
+                        next += 1;
+                        if number % 3 == 0 {
+                            let snapshot = disk.clone();
+                            disk.insert((new.due, new.unit));
+                            load(&timer, &snapshot, now, 3, || timer.add(std::slice::from_ref(&new)));
+                        } else {
+                            disk.insert((new.due, new.unit));
+                            timer.add(&[new]);
+                        }
+                    }
+                    2 => now += number / 4,
+                    3 if number == 0 => timer.reset(),
+                    3 => load(&timer, &disk, now, 3, || {}),
+                    _ => {
+                        for found in timer.pop(now, 4) {
+                            prop_assert!(found.due <= now);
+                            disk.remove(&(found.due, found.unit));
+                        }
+                    }
+                }
+            }
+            now += 200;
+            for _ in 0..1000 {
+                for found in timer.pop(now, 4) {
+                    disk.remove(&(found.due, found.unit));
+                }
+                load(&timer, &disk, now, 3, || {});
+            }
+            prop_assert!(disk.is_empty(), "{disk:?} were never woken");
+            prop_assert!(timer.next_due().is_none());
+        }
+    }
+}

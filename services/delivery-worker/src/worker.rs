@@ -1,6 +1,7 @@
 //! The worker as a whole: built, run, drained.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use postrider_proto::Link;
 use postrider_proto::MAX_MESSAGE_BYTES;
@@ -21,6 +22,9 @@ use crate::resolve::Resolver;
 use crate::settings::Settings;
 use crate::shared::{Shared, Speech};
 use crate::site::Site;
+
+/// Between two tries to reach the queue.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a worker works with.
 pub struct Parts {
@@ -94,6 +98,7 @@ impl Worker {
     /// gives back the rest.
     pub async fn run(self, drain: CancellationToken) {
         let Self { shared, growing } = self;
+        know_suspensions(&shared, &drain).await;
         let reconciler = tokio::spawn(reconcile(shared.clone()));
         let mut dispatcher = tokio::spawn(Dispatcher::new(shared.clone()).run(growing));
         tokio::select! {
@@ -112,6 +117,17 @@ impl Worker {
             shared.stop.cancel();
             // What is left now only records its outcome.
             let _ = tokio::time::timeout(shared.settings.drain, shared.tasks.wait()).await;
+        }
+    }
+}
+
+/// Nothing is claimed before it is known where nothing may go.
+async fn know_suspensions(shared: &Shared, drain: &CancellationToken) {
+    while let Err(error) = shared.queue.refresh().await {
+        tracing::warn!(%error, "suspensions cannot be read; nothing is sent before they can");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = drain.cancelled() => return,
         }
     }
 }

@@ -261,7 +261,7 @@ async fn a_refused_recipient_is_told_of_and_the_others_get_it() {
     assert!(mailbox[0].contains("nobody@hamburger.edu"));
     assert!(!mailbox[0].contains("Final-Recipient: rfc822; bob@"));
     assert!(
-        mailbox[0].contains("Do you like ketchup") == false,
+        !mailbox[0].contains("Do you like ketchup"),
         "only the header comes back"
     );
 }
@@ -583,11 +583,9 @@ async fn a_notification_that_cannot_be_made_stays_owed() {
 
 #[tokio::test]
 async fn a_drain_finishes_what_is_sent_and_gives_back_the_rest() {
-    let peer = Peer::scripted(&[], |at, _, _| {
-        if at == "END" {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Act::Normal
+    let peer = Peer::scripted(&[], |at, _, _| match at {
+        "END" => Act::Late(Duration::from_millis(100)),
+        _ => Act::Normal,
     })
     .await;
     let node = start(quick(), |settings| {

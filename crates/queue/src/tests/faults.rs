@@ -144,10 +144,8 @@ impl Run {
             } else {
                 let units = notices.iter().map(|notice| self.tell(&unit, notice)).collect();
                 let done = self.queue.finish(claim, verdict, units).await;
-                if done == Ok(true) {
-                    if after.pending().next().is_none() {
-                        self.world.done.insert(id);
-                    }
+                if done == Ok(true) && after.pending().next().is_none() {
+                    self.world.done.insert(id);
                 }
                 done
             };

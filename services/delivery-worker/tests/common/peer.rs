@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 pub enum Act {
     /// As a good server.
     Normal,
+    /// As a good server, after a while.
+    Late(Duration),
     /// Says this.
     Say(&'static str),
     /// Says this and closes.
@@ -272,7 +274,7 @@ async fn ended<S: AsyncRead + AsyncWrite + Unpin>(
     let number = shared.messages.fetch_add(1, Ordering::SeqCst) + 1;
     let connection = taken.connection;
     let decided = (shared.script)("END", connection, number);
-    if matches!(decided, Act::Normal | Act::Close) {
+    if matches!(decided, Act::Normal | Act::Late(_) | Act::Close) {
         shared.taken.lock().push(taken);
     }
     perform(stream, decided, "250 2.0.0 taken").await
@@ -297,6 +299,10 @@ async fn perform<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> bool {
     let (text, on) = match act {
         Act::Normal => (normal, true),
+        Act::Late(wait) => {
+            tokio::time::sleep(wait).await;
+            (normal, true)
+        }
         Act::Say(text) => (text, true),
         Act::SayAndClose(text) => (text, false),
         Act::Close => return false,
