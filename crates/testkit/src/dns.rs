@@ -57,7 +57,10 @@ impl Dns {
     pub async fn start() -> Self {
         let (udp, tcp) = bind().await;
         let address = udp.local_addr().unwrap();
-        let zone = Arc::new(Mutex::new(Zone { ttl: 60, ..Zone::default() }));
+        let zone = Arc::new(Mutex::new(Zone {
+            ttl: 60,
+            ..Zone::default()
+        }));
         let tasks = vec![
             tokio::spawn(serve_udp(udp, zone.clone())),
             tokio::spawn(serve_tcp(tcp, zone.clone())),
@@ -120,7 +123,13 @@ impl Dns {
     }
 
     fn add(&self, owner: &str, data: RData) {
-        self.zone.lock().unwrap().records.entry(name(owner)).or_default().push(data);
+        self.zone
+            .lock()
+            .unwrap()
+            .records
+            .entry(name(owner))
+            .or_default()
+            .push(data);
     }
 }
 
@@ -135,7 +144,8 @@ impl Zone {
     fn answer(&mut self, query: &Message) -> Option<Message> {
         let question = query.queries.first()?.clone();
         let (asked, kind) = (question.name().to_lowercase(), question.query_type());
-        self.queries.push((asked.to_ascii().trim_end_matches('.').to_owned(), kind));
+        self.queries
+            .push((asked.to_ascii().trim_end_matches('.').to_owned(), kind));
         let mut metadata = Metadata::response_from_request(&query.metadata);
         metadata.message_type = MessageType::Response;
         metadata.authoritative = true;
@@ -168,7 +178,11 @@ impl Zone {
                 _ => None,
             });
             let Some(to) = alias else { break };
-            answer.add_answer(Record::from_rdata(owner, self.ttl, RData::CNAME(CNAME(to.clone()))));
+            answer.add_answer(Record::from_rdata(
+                owner,
+                self.ttl,
+                RData::CNAME(CNAME(to.clone())),
+            ));
             (owner, asked) = (to.clone(), to.to_lowercase());
         }
         if answer.answers.is_empty() {
@@ -192,8 +206,12 @@ async fn bind() -> (UdpSocket, TcpListener) {
 async fn serve_udp(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
     let mut buffer = [0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-        let Ok(query) = Message::from_vec(&buffer[..length]) else { continue };
-        let Some(answer) = zone.lock().unwrap().answer(&query) else { continue };
+        let Ok(query) = Message::from_vec(&buffer[..length]) else {
+            continue;
+        };
+        let Some(answer) = zone.lock().unwrap().answer(&query) else {
+            continue;
+        };
         let mut bytes = answer.to_vec().unwrap();
         if bytes.len() > UDP_MAX {
             bytes = answer.truncate().to_vec().unwrap();
@@ -214,8 +232,12 @@ async fn converse(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) -> std::io::Res
         let length = stream.read_u16().await?;
         let mut bytes = vec![0; usize::from(length)];
         stream.read_exact(&mut bytes).await?;
-        let Ok(query) = Message::from_vec(&bytes) else { return Ok(()) };
-        let Some(answer) = zone.lock().unwrap().answer(&query) else { continue };
+        let Ok(query) = Message::from_vec(&bytes) else {
+            return Ok(());
+        };
+        let Some(answer) = zone.lock().unwrap().answer(&query) else {
+            continue;
+        };
         let bytes = answer.to_vec().unwrap();
         stream.write_u16(u16::try_from(bytes.len()).unwrap()).await?;
         stream.write_all(&bytes).await?;
@@ -240,9 +262,14 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let mut query = Message::new(7, MessageType::Query, OpCode::Query);
         query.add_query(Query::query(name(host), kind));
-        socket.send_to(&query.to_vec().unwrap(), dns.address()).await.unwrap();
+        socket
+            .send_to(&query.to_vec().unwrap(), dns.address())
+            .await
+            .unwrap();
         let mut buffer = [0; 4096];
-        let received = tokio::time::timeout(Duration::from_millis(300), socket.recv_from(&mut buffer)).await.ok()?;
+        let received = tokio::time::timeout(Duration::from_millis(300), socket.recv_from(&mut buffer))
+            .await
+            .ok()?;
         Some(Message::from_vec(&buffer[..received.unwrap().0]).unwrap())
     }
 
@@ -259,19 +286,41 @@ mod tests {
         assert_eq!(answers(ask(&dns, "hamburger.edu", RecordType::A).await), 0);
         assert_eq!(answers(ask(&dns, "www.hamburger.edu", RecordType::A).await), 2);
         let code = |message: Option<Message>| message.unwrap().metadata.response_code;
-        assert_eq!(code(ask(&dns, "hamburger.edu", RecordType::A).await), ResponseCode::NoError);
-        assert_eq!(code(ask(&dns, "no.example", RecordType::A).await), ResponseCode::NXDomain);
-        assert_eq!(code(ask(&dns, "broken.example", RecordType::MX).await), ResponseCode::ServFail);
+        assert_eq!(
+            code(ask(&dns, "hamburger.edu", RecordType::A).await),
+            ResponseCode::NoError
+        );
+        assert_eq!(
+            code(ask(&dns, "no.example", RecordType::A).await),
+            ResponseCode::NXDomain
+        );
+        assert_eq!(
+            code(ask(&dns, "broken.example", RecordType::MX).await),
+            ResponseCode::ServFail
+        );
         assert!(ask(&dns, "slow.example", RecordType::MX).await.is_none());
-        assert_eq!(dns.queries().first(), Some(&("hamburger.edu".to_owned(), RecordType::MX)));
+        assert_eq!(
+            dns.queries().first(),
+            Some(&("hamburger.edu".to_owned(), RecordType::MX))
+        );
     }
 
     #[tokio::test]
     async fn a_long_answer_is_cut_over_udp() {
         let dns = Dns::start().await;
         for at in 0..40 {
-            dns.mx("many.example", 10, &format!("a-rather-long-name-{at}.many.example"));
+            dns.mx(
+                "many.example",
+                10,
+                &format!("a-rather-long-name-{at}.many.example"),
+            );
         }
-        assert!(ask(&dns, "many.example", RecordType::MX).await.unwrap().metadata.truncation);
+        assert!(
+            ask(&dns, "many.example", RecordType::MX)
+                .await
+                .unwrap()
+                .metadata
+                .truncation
+        );
     }
 }
