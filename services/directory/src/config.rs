@@ -128,6 +128,15 @@ mod tests {
             .validate()
             .is_err()
         );
+        let lanes = Argon2Cost {
+            parallelism: u32::MAX,
+            ..Argon2Cost::default()
+        };
+        let config = Config {
+            argon2: lanes,
+            ..Config::default()
+        };
+        assert!(config.validate().is_err());
         assert!(
             Config {
                 hashing_threads: 0,
