@@ -29,7 +29,7 @@ impl Front<'_> {
         name: &'static str,
         listener: &Listener,
         implicit_tls: bool,
-        gateway: G,
+        gateway: Arc<G>,
     ) -> Result<()> {
         if listener.bind.is_empty() {
             return Ok(());
@@ -51,7 +51,7 @@ impl Front<'_> {
         self.addresses
             .extend(server.addresses().iter().map(|address| (name, *address)));
         let drain = self.parts.drain.clone();
-        let serving = server.serve(Arc::new(gateway), drain);
+        let serving = server.serve(gateway, drain);
         self.parts.first.push((
             name,
             Box::pin(async move {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use postrider_delivery_worker::{Operator, Worker};
+use postrider_imap_gateway::ImapGateway;
 use postrider_pop3_gateway::Pop3;
 use postrider_proto::directory::directory_server::DirectoryServer;
 use postrider_proto::mailstore::mail_store_server::MailStoreServer;
@@ -70,6 +71,9 @@ impl Roles<'_> {
         };
         if self.config.plays(Role::Pop3Gateway) {
             self.pop3_gateway(&mut front, contracts)?;
+        }
+        if self.config.plays(Role::ImapGateway) {
+            self.imap_gateway(&mut front, contracts)?;
         }
         Ok(())
     }
@@ -147,7 +151,7 @@ impl Roles<'_> {
                 kind.name(),
                 listener,
                 implicit_tls,
-                Listener::new(ingress.clone(), kind),
+                Arc::new(Listener::new(ingress.clone(), kind)),
             )?;
         }
         Ok(Link::local(SubmissionServer::new(SubmissionService::new(
@@ -164,14 +168,52 @@ impl Roles<'_> {
         };
         let pop3 = Pop3::new(postrider_pop3_gateway::Config::from(&**self.config), services);
         let listeners = &self.config.listeners;
-        front.open("pop3", &listeners.pop3, false, pop3.listener(true))?;
-        front.open("pop3s", &listeners.pop3s, true, pop3.listener(false))
+        front.open("pop3", &listeners.pop3, false, Arc::new(pop3.listener(true)))?;
+        front.open("pop3s", &listeners.pop3s, true, Arc::new(pop3.listener(false)))
+    }
+
+    fn imap_gateway(&self, front: &mut Front<'_>, contracts: &Contracts) -> Result<()> {
+        let services = postrider_imap_gateway::Services {
+            directory: needed(&contracts.directory, "directory")?,
+            mail_store: needed(&contracts.mail_store, "mail_store")?,
+            counters: self.engines.counters.clone(),
+            budget: self.budget.clone(),
+        };
+        let imap = ImapGateway::new(imap_settings(self.config), services);
+        front.parts.background.push(Box::pin(imap.background()));
+        let listeners = &self.config.listeners;
+        front.open("imap", &listeners.imap, false, imap.clone())?;
+        front.open("imaps", &listeners.imaps, true, imap)
     }
 }
 
 /// The operations of this node.
 pub fn local_operations(operations: OperationsService) -> Link {
     Link::local(OperationsServer::new(operations))
+}
+
+fn imap_settings(config: &Config) -> postrider_imap_gateway::Settings {
+    use postrider_imap_gateway::{Failures, Settings, Timeouts};
+    let limits = &config.limits;
+    Settings {
+        hostname: config.hostname.to_string(),
+        plaintext_auth: config.tls.plaintext_auth,
+        append_limit: limits.message_size,
+        connections_per_account: limits.connections_per_account,
+        failures: Failures {
+            per_connection: u8::try_from(limits.auth_failures_per_connection).unwrap_or(u8::MAX),
+            per_address: limits.auth_failures_per_address,
+            per_account: limits.auth_failures_per_account,
+            window: limits.auth_failure_window,
+            ..Failures::default()
+        },
+        timeouts: Timeouts {
+            login: limits.login,
+            idle: limits.imap_idle,
+            ..Timeouts::default()
+        },
+        ..Settings::default()
+    }
 }
 
 /// The way to a role elsewhere; connects when it is first used, and again when it is lost.
