@@ -115,10 +115,17 @@ impl Node {
 
     /// Asks it to end (SIGTERM) and waits; whether it ended well.
     pub fn stop(&mut self) -> bool {
+        if self.child.is_some() {
+            self.signal("TERM");
+        }
+        self.wait()
+    }
+
+    /// Waits until it has ended; whether it ended well.
+    pub fn wait(&mut self) -> bool {
         let Some(mut child) = self.child.take() else {
             return true;
         };
-        self.signal_pid("TERM", child.id());
         for _ in 0..600 {
             if let Some(status) = child.try_wait().unwrap() {
                 return status.success();
@@ -127,7 +134,7 @@ impl Node {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        panic!("the node did not end within 30 s of SIGTERM:\n{}", self.log());
+        panic!("the node did not end within 30 s:\n{}", self.log());
     }
 
     /// Sends a signal by name (`STOP`, `CONT`, `TERM`) without waiting.

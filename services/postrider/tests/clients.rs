@@ -204,12 +204,12 @@ fn mbsync_synchronises_both_ways() {
     let folder = node.scratch();
     let address = node.address("imap");
     let configuration = format!(
-        "IMAPAccount bob\nHost {}\nPort {}\nUser bob@hamburger.edu\nPass hungry\nSSLType STARTTLS\nSystemCertificates no\nCertificateFile {}\nAuthMechs PLAIN\n\nIMAPStore far\nAccount bob\n\nMaildirStore near\nPath {2}/\nInbox {2}/INBOX\nSubFolders Verbatim\n\nChannel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
+        "IMAPAccount bob\nHost {}\nPort {}\nUser bob@hamburger.edu\nPass hungry\nSSLType STARTTLS\nSystemCertificates no\nCertificateFile {}\nAuthMechs PLAIN\n\nIMAPStore far\nAccount bob\n\nMaildirStore near\nPath MAILDIR/\nInbox MAILDIR/INBOX\nSubFolders Verbatim\n\nChannel all\nFar :far:\nNear :near:\nPatterns *\nCreate Both\nExpunge Both\nSyncState *\n",
         address.ip(),
         address.port(),
         folder.join("server.pem").display(),
     );
-    let configuration = configuration.replace("{2}", &folder.join("maildir").display().to_string());
+    let configuration = configuration.replace("MAILDIR", &folder.join("maildir").display().to_string());
     fs::create_dir(folder.join("maildir")).unwrap();
     let certificate = succeed(
         "sh",
