@@ -3,8 +3,8 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled at the first SIGTERM or SIGINT. At the second, whoever sent it does not want to wait: the
-/// process ends at once, with status 1.
+/// A token that is cancelled at the first SIGTERM or SIGINT. At a SIGINT after that, somebody at the keyboard does not want
+/// to wait: the process ends at once, with status 1.
 ///
 /// # Errors
 /// When the signals cannot be caught.
@@ -19,11 +19,11 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            if token.is_cancelled() {
-                tracing::warn!(signal = name, "ending at once");
+            if token.is_cancelled() && name == "SIGINT" {
+                tracing::warn!("ending at once");
                 std::process::exit(1);
             }
-            tracing::info!(signal = name, "shutting down; once more to end at once");
+            tracing::info!(signal = name, "shutting down; SIGINT to end at once");
             token.cancel();
         }
     });

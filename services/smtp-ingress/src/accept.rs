@@ -13,7 +13,8 @@
 //!    answer is 250.
 //! 3. The local recipients are delivered to, each under the delivery id that stands in the unit, and those who have it are
 //!    taken out of the unit. Whoever is left there (temporary failure, crash of this process) gets it from a worker under
-//!    the same id, so nobody gets it twice; whoever can never get it (over quota) fails there, and the sender is notified.
+//!    the same id, so nobody gets it twice; whoever never gets it (over quota to the end) fails there, and the sender is
+//!    notified.
 //!
 //! A single local target is delivered to directly, in one commit. If that cannot finish in time it becomes a local unit
 //! with the same delivery id. Only if that fails too is the answer 451 while the outcome is unknown; then [`crate::identity`]
@@ -32,7 +33,7 @@ use postrider_queue::{Error as QueueError, NewUnit};
 use postrider_runtime::Trace;
 use postrider_runtime::journal::{Journal, Step};
 use postrider_smtp::Reply;
-use postrider_types::{ContentId, ReversePath};
+use postrider_types::{ContentId, FolderId, ReversePath};
 
 use crate::config::Config;
 use crate::content::Content;
@@ -295,7 +296,6 @@ impl Acceptor {
             Refused::clean(refusal(&failure))
         })?;
         work.content = Content::Stored(id);
-        self.note(work, "stored", id, "", String::new());
         Ok(id)
     }
 
@@ -327,11 +327,8 @@ impl Acceptor {
         let id = ContentId::from_slice(&answer.content_id).unwrap_or_default();
         for (local, result) in locals.iter().zip(&answer.results) {
             let (step, detail) = match result.outcome() {
-                Outcome::Delivered => (
-                    "delivered",
-                    format!("folder {} uid {}", result.folder, result.uid),
-                ),
-                Outcome::AlreadyDelivered => ("delivered", "by an earlier attempt".into()),
+                Outcome::Delivered => ("stored", place(result.folder, result.uid)),
+                Outcome::AlreadyDelivered => ("stored", "by an earlier attempt".into()),
                 Outcome::OverQuota => ("deferred", "over quota".into()),
                 Outcome::Temporary | Outcome::Unspecified => ("deferred", result.detail.clone()),
             };
@@ -396,6 +393,14 @@ impl Acceptor {
             detail,
             ..step_of(work, step)
         });
+    }
+}
+
+/// Where a message is, for people.
+fn place(folder: u32, uid: u32) -> String {
+    match FolderId(folder) {
+        FolderId::INBOX => format!("INBOX, UID {uid}"),
+        other => format!("folder {other}, UID {uid}"),
     }
 }
 

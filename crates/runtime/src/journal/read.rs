@@ -14,60 +14,62 @@ const LINE_LIMIT: u64 = 64 * 1024;
 /// Ids of other steps of the same messages that are remembered between the two passes.
 const RELATED: usize = 100_000;
 
-/// Which steps. Everything that is set must match; an empty filter matches all.
+/// Which messages: those with a step at which everything that is set matches. An empty filter matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// A content id, unit id, trace id, or a Message-ID with or without angle brackets. Steps that share a content, unit or
-    /// trace with a step of that id belong to it.
+    /// A content id, unit id, trace id, or a Message-ID with or without angle brackets.
     pub id: String,
     /// The sender, in any case.
     pub from: String,
     /// The recipient, in any case.
     pub to: String,
-    /// Milliseconds since the Unix epoch; 0: from the beginning.
+    /// Milliseconds since the Unix epoch; 0: from the beginning. Earlier steps are left out.
     pub since: u64,
 }
 
 impl Filter {
-    fn matches(&self, step: &Step) -> bool {
-        (self.from.is_empty() || self.from.eq_ignore_ascii_case(&step.from))
-            && (self.to.is_empty() || self.to.eq_ignore_ascii_case(&step.to))
-            && step.time >= self.since
+    fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.from.is_empty() && self.to.is_empty()
+    }
+
+    /// Whether the step itself is one that was asked for.
+    fn names(&self, step: &Step) -> bool {
+        let Step { content, message_id, unit, trace, .. } = step;
+        let by_id = self.id.is_empty() || [content, message_id, unit, trace].into_iter().any(|id| *id == self.id);
+        by_id && is_wanted(&self.from, &step.from) && is_wanted(&self.to, &step.to)
+    }
+
+    /// Whether the step can be one of a message that was asked for: it names nobody else.
+    fn allows(&self, step: &Step) -> bool {
+        (step.from.is_empty() || is_wanted(&self.from, &step.from))
+            && (step.to.is_empty() || is_wanted(&self.to, &step.to))
     }
 }
 
-/// Steps that match, oldest first. Reading blocks: not for an executor thread.
+fn is_wanted(wanted: &str, address: &str) -> bool {
+    wanted.is_empty() || wanted.eq_ignore_ascii_case(address)
+}
+
+/// Every step of the messages that match, oldest first: also those that name no recipient (the acceptance), or no
+/// Message-ID (an attempt), and belong to them by content, unit or trace. Reading blocks: not for an executor thread.
 ///
 /// # Errors
 /// When the directory cannot be read. Lines that are no steps (a line cut by a crash) are left out.
 pub fn read(directory: &Path, filter: Filter) -> io::Result<Steps> {
     let mut filter = filter;
-    filter.id = filter
-        .id
-        .trim()
-        .trim_start_matches('<')
-        .trim_end_matches('>')
-        .to_owned();
+    filter.id = filter.id.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
     let first = file_name(filter.since / 86_400_000);
     let names = day_files(directory)?.into_iter().filter(|name| *name >= first);
     let files: Vec<PathBuf> = names.map(|name| directory.join(name)).collect();
-    let related = if filter.id.is_empty() {
-        None
-    } else {
-        Some(related(&files, &filter))
-    };
-    Ok(Steps {
-        lines: Lines::new(files),
-        filter,
-        related,
-    })
+    let related = if filter.is_empty() { HashSet::new() } else { related(&files, &filter) };
+    Ok(Steps { lines: Lines::new(files), filter, related })
 }
 
 /// The stream of steps.
 pub struct Steps {
     lines: Lines,
     filter: Filter,
-    related: Option<HashSet<String>>,
+    related: HashSet<String>,
 }
 
 impl Iterator for Steps {
@@ -76,50 +78,34 @@ impl Iterator for Steps {
     fn next(&mut self) -> Option<Step> {
         loop {
             let line = self.lines.next_line()?;
-            let Ok(step) = serde_json::from_slice::<Step>(line) else {
-                continue;
-            };
-            let belongs = self.related.as_ref().is_none_or(|related| {
-                let ids = [&step.content, &step.unit, &step.trace];
-                step.message_id == self.filter.id
-                    || ids.into_iter().any(|id| !id.is_empty() && related.contains(id))
-            });
-            if belongs && self.filter.matches(&step) {
+            let Ok(step) = serde_json::from_slice::<Step>(line) else { continue };
+            let belongs = self.filter.names(&step)
+                || self.filter.allows(&step) && ids(&step).into_iter().any(|id| self.related.contains(id));
+            if belongs && step.time >= self.filter.since {
                 return Some(step);
             }
         }
     }
 }
 
-/// Contents, units and traces of the steps that bear the id themselves.
+/// What ties a step to others of the same message.
+fn ids(step: &Step) -> impl IntoIterator<Item = &String> {
+    [&step.content, &step.unit, &step.trace].into_iter().filter(|id| !id.is_empty())
+}
+
+/// Contents, units and traces of the steps that were asked for.
 fn related(files: &[PathBuf], filter: &Filter) -> HashSet<String> {
-    let mut related = HashSet::from([filter.id.clone()]);
+    let mut related = HashSet::new();
     let mut lines = Lines::new(files.to_vec());
     // JSON writes an id of ours, and nearly every Message-ID, as it is: most lines need not be parsed.
-    let literal = filter
-        .id
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    let literal = filter.id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
     while let Some(line) = lines.next_line() {
         if literal && memchr::memmem::find(line, filter.id.as_bytes()).is_none() {
             continue;
         }
-        let Ok(step) = serde_json::from_slice::<Step>(line) else {
-            continue;
-        };
-        let Step {
-            content,
-            message_id,
-            unit,
-            trace,
-            ..
-        } = step;
-        if [&content, &message_id, &unit, &trace]
-            .into_iter()
-            .any(|id| *id == filter.id)
-            && related.len() < RELATED
-        {
-            related.extend([content, unit, trace].into_iter().filter(|id| !id.is_empty()));
+        let Ok(step) = serde_json::from_slice::<Step>(line) else { continue };
+        if filter.names(&step) && step.time >= filter.since && related.len() < RELATED {
+            related.extend(ids(&step).into_iter().cloned());
         }
     }
     related
@@ -226,11 +212,26 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(names(directory.path(), to), ["accepted"]);
+        let from = Filter { from: "alice@crepes.fr".into(), ..Filter::default() };
+        assert_eq!(names(directory.path(), from).len(), 5);
         let future = Filter {
             since: u64::MAX / 2,
             ..Filter::default()
         };
         assert_eq!(names(directory.path(), future), [""; 0]);
+    }
+
+    #[test]
+    fn a_step_without_a_recipient_belongs_to_its_message() {
+        let directory = journal(vec![
+            step("accepted", "c1", "", "m1@crepes.fr", ""),
+            step("stored", "c1", "", "m1@crepes.fr", "carol@hamburger.edu"),
+            step("queued", "c1", "u1", "m1@crepes.fr", "bob@elsewhere.example"),
+            step("accepted", "c2", "", "m2@crepes.fr", ""),
+        ]);
+        let to = |to: &str| names(directory.path(), Filter { to: to.into(), ..Filter::default() });
+        assert_eq!(to("bob@elsewhere.example"), ["accepted", "queued"]);
+        assert_eq!(to("carol@hamburger.edu"), ["accepted", "stored"]);
     }
 
     #[test]
