@@ -25,6 +25,9 @@ pub enum ParseError {
     /// A charset that is not US-ASCII or UTF-8, or text that is not of its charset.
     #[error("charset is not supported")]
     Charset,
+    /// A mailbox name that is not modified UTF-7: there can be no such mailbox.
+    #[error("mailbox name is not modified UTF-7")]
+    MailboxName,
 }
 
 /// The result of parsing.
@@ -214,7 +217,11 @@ impl<'a> Cursor<'a> {
                 Cow::Borrowed(pattern)
             }
         };
-        self.decode_name(name)
+        // A pattern that is not modified UTF-7 is no mistake of syntax: it matches what it says.
+        match self.decode_name(name.clone()) {
+            Err(ParseError::MailboxName) => Ok(mailbox::canonical(utf8(name)?)),
+            decoded => decoded,
+        }
     }
 
     fn decode_name(&self, name: Cow<'a, [u8]>) -> Result<String> {
@@ -227,7 +234,7 @@ impl<'a> Cursor<'a> {
             false => match mailbox::decode_utf7(&name) {
                 Some(Cow::Owned(decoded)) => decoded,
                 Some(Cow::Borrowed(_)) => name,
-                None => return Err(ParseError::Expected("a mailbox name in modified UTF-7")),
+                None => return Err(ParseError::MailboxName),
             },
         };
         if name.chars().any(char::is_control) {

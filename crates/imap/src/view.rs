@@ -41,6 +41,8 @@ pub struct View {
     flags: UidSet,
     /// `$` (RFC 5182).
     saved: UidSet,
+    /// Messages that bear `\Recent` in this session.
+    recent: UidSet,
 }
 
 impl View {
@@ -51,6 +53,7 @@ impl View {
             current: index,
             flags: UidSet::new(),
             saved: UidSet::new(),
+            recent: UidSet::new(),
         }
     }
 
@@ -90,7 +93,7 @@ impl View {
             };
             exists(out, self.known.len());
             if !enabled.rev2 {
-                recent(out, 0);
+                recent(out, self.recent.len());
             }
         }
         let flags = std::mem::take(&mut self.flags);
@@ -112,6 +115,7 @@ impl View {
         }
         self.known = self.known.difference(&gone);
         self.saved = self.saved.difference(&gone);
+        self.recent = self.recent.difference(&gone);
     }
 
     /// Writes `* n FETCH (UID u FLAGS (…) MODSEQ (…))` for a message the client knows; nothing for another. The UID is told when
@@ -130,11 +134,25 @@ impl View {
         };
         let mut line = FetchLine::start(out, sequence, enabled.syntax());
         line.uid(out, uid.0);
-        line.flags(out, flags, keywords);
+        if self.recent.contains(uid) {
+            line.flags_and_recent(out, flags, keywords);
+        } else {
+            line.flags(out, flags, keywords);
+        }
         if enabled.condstore {
             line.modseq(out, modseq);
         }
         line.end(out);
+    }
+
+    /// These messages are told of in this session first (RFC 3501 §2.3.2): they bear `\Recent` in it. Before rev2 only.
+    pub fn add_recent(&mut self, uids: &UidSet) {
+        self.recent = self.recent.union(uids);
+    }
+
+    /// Messages that bear `\Recent`.
+    pub fn recent(&self) -> &UidSet {
+        &self.recent
     }
 
     /// Remembers a search result as `$`.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memmem::Finder;
 
-use crate::description::{Description, Kind, Part};
+use crate::description::{Description, EnvelopeAddress, Kind, Part};
 use crate::html::Html;
 use crate::{charset, header, transfer, word};
 
@@ -203,9 +203,30 @@ pub fn contains(raw: &[u8], description: &Description, needle: &Needle, scope: S
     })
 }
 
-/// Whether a field of this name has the text in its decoded value; for the empty text, whether there is such a field.
+/// Whether a field of this name has the text in its decoded value; for the empty text, whether there is such a field. In a
+/// field of addresses the text may also be in an address as it is meant, without comments and folding between its parts.
 pub fn header_contains(block: &[u8], name: &str, needle: &Needle) -> bool {
-    header::fields(block).any(|field| field.is(name) && needle.is_in(&word::decode(&field.unfolded(block))))
+    let mut fields = header::fields(block).filter(|field| field.is(name));
+    fields.any(|field| {
+        let value = field.unfolded(block);
+        needle.is_in(&word::decode(&value)) || has_addresses(name) && in_addresses(&value, needle)
+    })
+}
+
+/// Whether a field of this name is a list of addresses (RFC 5322 §3.6.2, §3.6.3).
+fn has_addresses(name: &str) -> bool {
+    ["From", "To", "Cc", "Bcc", "Sender", "Reply-To"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn in_addresses(value: &str, needle: &Needle) -> bool {
+    // Only comments, quotes and white space make an address look other than it is meant.
+    value.contains(['(', '"', ' ', '\t'])
+        && crate::address::parse_list(value)
+            .iter()
+            .filter_map(EnvelopeAddress::address)
+            .any(|address| needle.is_in(&address))
 }
 
 fn part_contains(body: &[u8], part: &Part, needle: &Needle) -> bool {
@@ -229,6 +250,17 @@ fn part_contains(body: &[u8], part: &Part, needle: &Needle) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_found_however_it_is_written() {
+        let block =
+            b"From: <alice (at home)@ (in France) crepes.fr>\r\nX-From: <alice (x)@crepes.fr>\r\n\r\n";
+        let needle = Needle::new("Alice@crepes.fr");
+        assert!(header_contains(block, "from", &needle));
+        assert!(header_contains(block, "from", &Needle::new("at home")));
+        assert!(!header_contains(block, "x-from", &needle));
+        assert!(!header_contains(block, "to", &needle));
+    }
 
     const MESSAGE: &[u8] = b"Subject: =?utf-8?q?Caf=C3=A9?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
         --b\r\nContent-Type: text/html; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\

@@ -45,6 +45,15 @@ impl FetchLine {
         flag_list(out, flags, keywords);
     }
 
+    /// `FLAGS (…)`, with `\Recent` (RFC 3501 §2.3.2) for a message that no session was told of before.
+    pub fn flags_and_recent(&mut self, out: &mut BytesMut, flags: Flags, keywords: &[Keyword]) {
+        self.flags(out, flags, keywords);
+        // Before the closing parenthesis.
+        out.truncate(out.len() - 1);
+        let none = flags.bits() == 0 && keywords.is_empty();
+        out.put_slice(if none { b"\\Recent)" } else { b" \\Recent)" });
+    }
+
     /// `MODSEQ (n)`
     pub fn modseq(&mut self, out: &mut BytesMut, modseq: u64) {
         self.name(out, b"MODSEQ (");
@@ -172,11 +181,10 @@ impl FetchLine {
         out.put_u8(b')');
     }
 
-    /// Message data: a literal unless it is empty, since most of it has line ends.
+    /// Message data: always a literal, since most of it has line ends.
     fn data(&self, out: &mut BytesMut, data: Option<&[u8]>) {
         match data {
             None => out.put_slice(b"NIL"),
-            Some([]) => out.put_slice(b"\"\""),
             Some(data) => literal(out, data),
         }
     }

@@ -48,6 +48,7 @@ impl Session {
     pub(super) fn bad_syntax(&mut self, tag: Option<Tag>, error: ParseError, output: &mut BytesMut) {
         let reply = match error {
             ParseError::Charset => Reply::no("charset is not supported").with(Code::BadCharset),
+            ParseError::MailboxName => Reply::no("mailbox name is not modified UTF-7").with(Code::Cannot),
             ParseError::UnknownCommand => Reply::bad("unknown command"),
             ParseError::Invalid(why) => Reply::bad(why),
             error => return self.bad(tag, Reply::bad(&error.to_string()), output),
