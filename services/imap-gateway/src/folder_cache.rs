@@ -6,6 +6,7 @@
 //! within a bound on memory, so that the next SELECT need not load the index.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use moka::sync::Cache;
@@ -14,7 +15,7 @@ use postrider_index::{FolderIndex, UidSet};
 use postrider_proto::mailstore::change::Kind;
 use postrider_proto::mailstore::{Change, Commit, MessageRow, OpenFolderResponse};
 use postrider_proto::{Failure, Kind as FailureKind};
-use postrider_types::{AccountId, Flags, FolderId, Uid, Version};
+use postrider_types::{AccountId, Flags, FolderId, Keyword, Uid, Version};
 
 use crate::failure::damaged;
 use crate::rows;
@@ -26,6 +27,8 @@ const MAX_STEPS: usize = 64;
 const MAX_STATES: usize = 2048;
 /// Names by which folders were opened.
 const MAX_NAMES: u64 = 10_000;
+/// Folders of which is remembered what sessions were told of.
+const MAX_RECENT: u64 = 20_000;
 
 type Key = (AccountId, FolderId);
 
@@ -35,6 +38,9 @@ pub(crate) struct FolderCache {
     kept: Cache<Key, Arc<Folder>>,
     /// What a name meant when it was last opened; only a hint.
     names: Cache<(AccountId, Box<str>), FolderId>,
+    /// The first UID that no session was told of yet (`\Recent`, RFC 3501 §2.3.2). Kept in memory only: of a folder that
+    /// this gateway has not seen, nothing is recent.
+    untold: Cache<Key, Arc<AtomicU32>>,
 }
 
 /// A folder, as far as this gateway knows it.
@@ -42,6 +48,8 @@ pub(crate) struct Folder {
     pub account: AccountId,
     pub id: FolderId,
     snapshot: Mutex<Arc<Snapshot>>,
+    /// Keywords that clients were told of, ascending: all sessions share the list.
+    keywords: Mutex<Arc<[Keyword]>>,
     /// One session at a time brings it forward.
     gate: tokio::sync::Mutex<()>,
     cache: Weak<FolderCache>,
@@ -70,7 +78,7 @@ pub(crate) struct Step {
 pub(crate) struct FlagState {
     pub uid: Uid,
     pub flags: Flags,
-    pub keywords: Vec<postrider_types::Keyword>,
+    pub keywords: Vec<Keyword>,
     pub modseq: u64,
 }
 
@@ -85,6 +93,7 @@ impl FolderCache {
             held: Mutex::default(),
             kept,
             names: Cache::new(MAX_NAMES),
+            untold: Cache::new(MAX_RECENT),
         })
     }
 
@@ -129,6 +138,28 @@ impl FolderCache {
         Ok((folder, opened))
     }
 
+    /// A folder has just been made: whatever comes to be in it is new to everybody.
+    pub fn created(&self, account: AccountId, id: FolderId) {
+        self.untold.insert((account, id), Arc::new(AtomicU32::new(1)));
+    }
+
+    /// Those of a folder's UIDs that no session was told of; with `claim`, this one now is.
+    pub fn recent(&self, account: AccountId, id: FolderId, uids: &UidSet, claim: bool) -> UidSet {
+        let behind = uids.max().map_or(1, |last| last.0.saturating_add(1));
+        let untold = self
+            .untold
+            .get_with((account, id), || Arc::new(AtomicU32::new(behind)));
+        let first = if claim {
+            untold.fetch_max(behind, Ordering::AcqRel)
+        } else {
+            untold.load(Ordering::Acquire)
+        };
+        if first >= behind {
+            return UidSet::new();
+        }
+        uids.iter_range(Uid(first)..=Uid(u32::MAX)).collect()
+    }
+
     fn get(&self, key: Key) -> Option<Arc<Folder>> {
         self.held.lock().get(&key).and_then(Weak::upgrade)
     }
@@ -139,6 +170,7 @@ impl FolderCache {
             account,
             id,
             snapshot: Mutex::new(Arc::new(Snapshot::new(index))),
+            keywords: Mutex::new(Arc::new([])),
             gate: tokio::sync::Mutex::default(),
             cache: Arc::downgrade(self),
         });
@@ -151,6 +183,21 @@ impl Folder {
     /// What is known of it.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.lock().clone()
+    }
+
+    /// Keywords that clients are told of, these included.
+    pub fn keywords_with(&self, more: &[Keyword]) -> Arc<[Keyword]> {
+        let mut keywords = self.keywords.lock();
+        if more
+            .iter()
+            .any(|keyword| keywords.binary_search(keyword).is_err())
+        {
+            let mut all: Vec<Keyword> = keywords.iter().chain(more).cloned().collect();
+            all.sort();
+            all.dedup();
+            *keywords = all.into();
+        }
+        keywords.clone()
     }
 
     /// Brings it to a version at least; with `ask`, to what is true now, whatever was heard.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use postrider_coordination::Counters;
-use postrider_imap::session;
+use postrider_imap::session::{self, Limits};
 use postrider_imap::{Session, response};
 use postrider_proto::Link;
 use postrider_runtime::config::PlaintextAuth;
@@ -58,6 +58,11 @@ impl ImapGateway {
             login_timeout: settings.timeouts.login,
             idle_timeout: settings.timeouts.idle,
             max_failures: settings.failures.per_connection.max(1),
+            limits: Limits {
+                // ID may come first, with as many and as long fields as RFC 2971 §3.3 allows.
+                line_before_login: 40 << 10,
+                ..Limits::default()
+            },
             ..session::Config::default()
         };
         let shared = Shared {

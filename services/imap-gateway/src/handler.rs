@@ -98,7 +98,7 @@ impl Conversation {
         let Some(selected) = &mut self.selected else {
             return Ok(());
         };
-        match selected.announce(&self.shared.store, port, occasion, told).await {
+        match selected.announce(&self.shared, port, occasion, told).await {
             Ok(Presence::Here) | Err(Stop::Answer(_)) => Ok(()),
             Ok(Presence::Gone) => {
                 self.selected = None;

@@ -4,18 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use postrider_imap::View;
+use postrider_imap::response::{self, Code, Reply, untagged};
 use postrider_imap::session::Enabled;
 use postrider_index::UidSet;
 use postrider_proto::Failure;
 use postrider_proto::mailstore::change::Kind;
 use postrider_runtime::Port;
 use postrider_runtime::drive::FLUSH_AT;
-use postrider_types::{Uid, Version};
+use postrider_types::{Flags, Keyword, Uid, Version};
 use tokio::time::Instant;
 
 use crate::answer::Stop;
-use crate::folder_cache::{FlagState, Folder, Snapshot, uids_of};
+use crate::folder_cache::{FlagState, Folder, FolderCache, Snapshot, uids_of};
+use crate::gateway::Shared;
 use crate::rows;
 use crate::store::Store;
 use crate::watch::Subscription;
@@ -29,6 +32,8 @@ pub(crate) struct Selected {
     pub view: View,
     pub read_only: bool,
     pub news: Subscription,
+    /// Keywords the client was told of, ascending.
+    keywords: Arc<[Keyword]>,
     /// What was heard of the account when news were last announced.
     heard: Version,
     /// Everything up to `heard` was announced, EXPUNGE included.
@@ -67,6 +72,7 @@ impl Selected {
         let heard = snapshot.index.version();
         news.reached(heard);
         Self {
+            keywords: Arc::new([]),
             folder,
             view: View::open(snapshot.index.clone()),
             read_only,
@@ -75,6 +81,38 @@ impl Selected {
             settled: true,
             pause: None,
         }
+    }
+
+    /// Tells the client of keywords it has not heard of (RFC 9051 §7.3.5): before it sees one on a message.
+    pub fn introduce(&mut self, out: &mut BytesMut, keywords: &[Keyword]) {
+        let is_new = |keyword: &Keyword| self.keywords.binary_search(keyword).is_err();
+        if keywords.iter().any(is_new) {
+            self.keywords = self.folder.keywords_with(keywords);
+            self.tell_keywords(out);
+        }
+    }
+
+    /// FLAGS and PERMANENTFLAGS, with the keywords in use.
+    pub fn tell_all_flags(&mut self, out: &mut BytesMut, keywords: &[Keyword]) {
+        self.keywords = self.folder.keywords_with(keywords);
+        self.tell_keywords(out);
+    }
+
+    fn tell_keywords(&self, out: &mut BytesMut) {
+        response::flags(out, &self.keywords);
+        let permanent = Code::PermanentFlags {
+            flags: Flags::from_bits(if self.read_only { 0 } else { u8::MAX }),
+            keywords: if self.read_only { &[] } else { &self.keywords },
+            new_keywords: !self.read_only,
+        };
+        untagged(out, Reply::ok("flags that stay").with(permanent));
+    }
+
+    /// Marks what no session was told of before as `\Recent` in this one.
+    pub fn claim_recent(&mut self, folders: &FolderCache) {
+        let uids = self.view.current().uids();
+        let recent = folders.recent(self.folder.account, self.folder.id, uids, !self.read_only);
+        self.view.add_recent(&recent);
     }
 
     /// Waits until there may be something to announce. Cancel-safe.
@@ -88,11 +126,12 @@ impl Selected {
     /// Announces what is new since the last time, but for what `told` says the client knows.
     pub async fn announce(
         &mut self,
-        store: &Store,
+        shared: &Shared,
         port: &mut dyn Port,
         occasion: Occasion,
         told: &Told,
     ) -> Result<Presence, Stop> {
+        let store = &shared.store;
         let latest = self.news.latest();
         if !occasion.ask && self.settled && latest <= self.heard {
             return Ok(Presence::Here);
@@ -102,6 +141,9 @@ impl Selected {
         let Some(states) = updated? else {
             return Ok(Presence::Gone);
         };
+        if !occasion.enabled.rev2 {
+            self.claim_recent(&shared.folders);
+        }
         let changed = self
             .view
             .announce(port.output(), occasion.enabled, occasion.expunges);
@@ -192,7 +234,7 @@ impl Selected {
     }
 
     async fn tell(
-        &self,
+        &mut self,
         store: &Store,
         port: &mut dyn Port,
         enabled: Enabled,
@@ -211,6 +253,7 @@ impl Selected {
                 keywords,
                 modseq,
             } = state;
+            self.introduce(port.output(), keywords);
             self.view
                 .tell_flags(port.output(), *uid, *flags, keywords, *modseq, enabled);
             if port.output().len() >= FLUSH_AT {

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use postrider_imap::command::{List, SpecialUse};
+use postrider_imap::command::{List, SpecialUse, StatusItem};
 use postrider_imap::mailbox::{INBOX, canonical, pattern_matches};
 use postrider_imap::response::{self, Attribute, ListLine};
 use postrider_proto::mailstore::Folder;
 
-use super::{Exec, status};
+use super::Exec;
+use super::status::{self, Facts};
 use crate::answer::{Answer, Outcome};
 
 impl Exec<'_> {
@@ -35,7 +36,17 @@ impl Exec<'_> {
             response::list(out, line, syntax);
             if let (Some(items), Some(folder)) = (list.returns.status, folder.filter(|folder| folder.exists))
             {
-                status::tell(out, folder, items, limit, syntax);
+                let recent = if items.contains(StatusItem::Recent) {
+                    self.recent(name).await?
+                } else {
+                    0
+                };
+                let facts = Facts {
+                    folder,
+                    recent,
+                    append_limit: limit,
+                };
+                status::tell(self.port.output(), facts, items, syntax);
             }
             self.relieve().await?;
         }
@@ -91,16 +102,16 @@ struct Listing<'a> {
     folders: &'a [Folder],
     /// Names that have folders below them.
     parents: HashSet<&'a str>,
-    /// Names that have subscribed names below them.
+    /// Names that have subscribed names below them which the patterns do not name.
     subscribed_parents: HashSet<&'a str>,
-    /// Names that have something below them that the selection options ask for.
+    /// Names that have something below them that the selection options ask for and the patterns do not name.
     selected_parents: HashSet<&'a str>,
 }
 
 impl<'a> Listing<'a> {
     fn new(list: &'a List, folders: &'a [Folder]) -> Self {
         let patterns = list.patterns.iter();
-        let patterns = patterns
+        let patterns: Vec<String> = patterns
             .map(|pattern| canonical(format!("{}{pattern}", list.reference)))
             .collect();
         let above = |which: &dyn Fn(&Folder) -> bool| {
@@ -110,10 +121,12 @@ impl<'a> Listing<'a> {
                 .flat_map(|folder| ancestors(&folder.name))
                 .collect()
         };
+        // What the patterns name is listed itself; its parents need not stand for it.
+        let unnamed = |folder: &Folder| !matches_any(&patterns, &folder.name);
         Self {
             parents: above(&|folder| folder.exists),
-            subscribed_parents: above(&|folder| folder.subscribed),
-            selected_parents: above(&|folder| is_selected(list, folder)),
+            subscribed_parents: above(&|folder| folder.subscribed && unnamed(folder)),
+            selected_parents: above(&|folder| is_selected(list, folder) && unnamed(folder)),
             list,
             patterns,
             folders,
@@ -142,7 +155,7 @@ impl<'a> Listing<'a> {
     }
 
     fn matches(&self, name: &str) -> bool {
-        self.patterns.iter().any(|pattern| matches(pattern, name))
+        matches_any(&self.patterns, name)
     }
 
     fn attributes(&self, name: &str, folder: Option<&Folder>) -> Vec<Attribute> {
@@ -175,6 +188,10 @@ fn is_selected(list: &List, folder: &Folder) -> bool {
     (folder.exists || select.subscribed)
         && (!select.subscribed || folder.subscribed)
         && (!select.special_use || special_use(folder).is_some())
+}
+
+fn matches_any(patterns: &[String], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern, name))
 }
 
 /// INBOX is matched in any case, the rest as it is.

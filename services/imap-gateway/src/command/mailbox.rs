@@ -36,7 +36,10 @@ impl Exec<'_> {
             }
             Err(failure) => return Err(failure.into()),
         };
-        let id = created.folder.map(|folder| list::mailbox_id(folder.id));
+        let id = created.folder.map(|folder| {
+            self.shared.folders.created(account, FolderId(folder.id));
+            list::mailbox_id(folder.id)
+        });
         let answer = Answer::ok("CREATE completed");
         Ok(match id {
             Some(id) => answer.with_code(AnswerCode::MailboxId(id)),

@@ -2,7 +2,7 @@
 
 use postrider_imap::command::{DateRelation, DateWhich, ReturnOptions, Search, SearchKey};
 use postrider_imap::response::{self, Code, ESearch, Numbers};
-use postrider_imap::set::MessageSet;
+use postrider_imap::set::{MessageSet, SequenceSet};
 use postrider_index::UidSet;
 use postrider_proto::mailstore::search_key::{
     Day, Header, Key, Keys,
@@ -166,9 +166,9 @@ impl Translator<'_, '_> {
                 keys: vec![self.key(&keys.0)?, self.key(&keys.1)?],
             }),
             SearchKey::Not(key) => Key::Not(Box::new(self.key(key)?)),
-            SearchKey::Sequence(set) => self.set(set, false)?,
-            SearchKey::Uid(set) => self.set(set, true)?,
-            SearchKey::Recent => nothing(),
+            SearchKey::Sequence(MessageSet::Numbers(set)) => self.numbers(set)?,
+            SearchKey::Sequence(set) | SearchKey::Uid(set) => self.set(set)?,
+            SearchKey::Recent => Key::Uids(self.exec.mailbox()?.view.recent().to_bytes()),
             SearchKey::Flag(flag) => Key::Flags(*flag as u32),
             SearchKey::Keyword(keyword) => Key::Keyword(keyword.to_string()),
             SearchKey::Date { which, relation, day } => Key::Day(date(*which, *relation, *day)),
@@ -194,8 +194,21 @@ impl Translator<'_, '_> {
         Ok(Keys { keys })
     }
 
-    fn set(&mut self, set: &MessageSet, uid: bool) -> Result<Key, Stop> {
-        Ok(Key::Uids(self.exec.resolve(set, uid)?.uids.to_bytes()))
+    /// UIDs, or a saved result.
+    fn set(&mut self, set: &MessageSet) -> Result<Key, Stop> {
+        Ok(Key::Uids(self.exec.resolve(set, true)?.uids.to_bytes()))
+    }
+
+    /// Sequence numbers: as a criterion, those that no message has just match nothing.
+    fn numbers(&mut self, set: &SequenceSet) -> Result<Key, Stop> {
+        let view = &self.exec.mailbox()?.view;
+        let exists = view.exists();
+        let ranges = set.resolve(exists).filter_map(|range| {
+            let last = (*range.end()).min(exists);
+            Some(view.uid(*range.start())?..=view.uid(last)?)
+        });
+        let named = UidSet::from_ranges(ranges).intersection(view.known());
+        Ok(Key::Uids(named.to_bytes()))
     }
 }
 

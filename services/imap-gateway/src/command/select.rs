@@ -6,7 +6,7 @@ use postrider_imap::response::{
 };
 use postrider_index::UidSet;
 use postrider_proto::mailstore::OpenFolderResponse;
-use postrider_types::{Flags, Uid, Version};
+use postrider_types::{Uid, Version};
 
 use super::{Exec, list};
 use crate::answer::{Answer, Outcome, Stop};
@@ -28,7 +28,7 @@ impl Exec<'_> {
             .await?;
         let snapshot = folder.snapshot();
         let mut selected = Box::new(Selected::new(folder, &snapshot, news, select.read_only));
-        self.tell_folder(&selected, &opened, select.read_only);
+        self.tell_folder(&mut selected, &opened);
         if let Some(qresync) = &select.qresync {
             let validity = opened.folder.as_ref().map(|folder| folder.uid_validity);
             if validity == Some(qresync.uid_validity) {
@@ -44,33 +44,29 @@ impl Exec<'_> {
     }
 
     /// Everything that is true of a mailbox as a whole.
-    fn tell_folder(&mut self, selected: &Selected, opened: &OpenFolderResponse, read_only: bool) {
+    fn tell_folder(&mut self, selected: &mut Selected, opened: &OpenFolderResponse) {
         let Some(folder) = &opened.folder else {
             return;
         };
         let enabled = self.session.enabled();
-        let index = selected.view.current();
         let out = self.port.output();
-        let keywords = rows::parse_keywords(&opened.keywords);
-        response::flags(out, &keywords);
+        selected.tell_all_flags(out, &rows::parse_keywords(&opened.keywords));
+        if !enabled.rev2 {
+            selected.claim_recent(&self.shared.folders);
+        }
+        let index = selected.view.current();
         exists(out, index.len());
         if !enabled.rev2 {
-            recent(out, 0);
+            recent(out, selected.view.recent().len());
             if let Some(first) = index.first_unseen() {
                 untagged(out, Reply::ok("first unseen").with(Code::Unseen(first)));
             }
         }
-        let permanent = Code::PermanentFlags {
-            flags: Flags::from_bits(if read_only { 0 } else { u8::MAX }),
-            keywords: if read_only { &[] } else { &keywords },
-            new_keywords: !read_only,
-        };
         // A message may have come since the row was read.
         let next = index.uids().max().and_then(Uid::checked_next);
         let next = next.map_or(folder.uid_next, |next| next.0.max(folder.uid_next));
         let highest = folder.highest_modseq.max(1);
         for (code, text) in [
-            (permanent, "flags that stay"),
             (Code::UidNext(next), "predicted next UID"),
             (Code::UidValidity(folder.uid_validity), "UIDs are valid"),
             (Code::HighestModSeq(highest), "highest mod-sequence"),

@@ -92,14 +92,21 @@ impl Exec<'_> {
 
     fn tell_state(&mut self, state: &FlagState, silent: bool) -> Result<(), Stop> {
         let enabled = self.session.enabled();
-        let Some(sequence) = self.mailbox()?.view.sequence(state.uid) else {
+        let selected = self.selected.as_deref_mut();
+        let Some((selected, sequence)) = selected.and_then(|selected| {
+            let sequence = selected.view.sequence(state.uid)?;
+            Some((selected, sequence))
+        }) else {
             return Ok(());
         };
         let out = self.port.output();
+        selected.introduce(out, &state.keywords);
         let mut line = FetchLine::start(out, sequence, enabled.syntax());
         line.uid(out, state.uid.0);
-        if !silent {
-            line.flags(out, state.flags, &state.keywords);
+        match selected.view.recent().contains(state.uid) {
+            _ if silent => {}
+            true => line.flags_and_recent(out, state.flags, &state.keywords),
+            false => line.flags(out, state.flags, &state.keywords),
         }
         if enabled.condstore {
             line.modseq(out, state.modseq);

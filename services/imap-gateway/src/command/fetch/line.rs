@@ -22,6 +22,8 @@ pub(super) struct Line {
     line: FetchLine,
     /// Where it begins in the output, until some of it has been sent.
     start: Option<usize>,
+    /// The message bears `\Recent`.
+    recent: bool,
 }
 
 /// What a piece of message data is called.
@@ -42,10 +44,11 @@ impl Name<'_> {
 }
 
 impl Line {
-    pub fn start(port: &mut dyn Port, sequence: u32, syntax: Syntax) -> Self {
+    pub fn start(port: &mut dyn Port, sequence: u32, syntax: Syntax, recent: bool) -> Self {
         let out = port.output();
         let start = Some(out.len());
         Self {
+            recent,
             line: FetchLine::start(out, sequence, syntax),
             start,
         }
@@ -114,14 +117,12 @@ impl Line {
                 item => self.fact(port, content, item),
             }
         }
-        let out = port.output();
         let tells_flags = marked && !plan.has(&FetchItem::Flags);
         if tells_flags {
-            self.line
-                .flags(out, rows::flags(&content.row), &rows::keywords(&content.row));
+            self.flags(port, content);
         }
         if plan.modseq || tells_flags && plan.condstore && !plan.has(&FetchItem::ModSeq) {
-            self.line.modseq(out, content.row.modseq);
+            self.line.modseq(port.output(), content.row.modseq);
         }
         Ok(())
     }
@@ -131,7 +132,7 @@ impl Line {
         let (out, row, line) = (port.output(), &content.row, &mut self.line);
         match item {
             FetchItem::Uid => line.uid(out, row.uid),
-            FetchItem::Flags => line.flags(out, rows::flags(row), &rows::keywords(row)),
+            FetchItem::Flags => self.flags(port, content),
             FetchItem::InternalDate => line.internal_date(out, row.received),
             FetchItem::SaveDate => line.save_date(out, row.saved),
             FetchItem::Rfc822Size => line.size(out, row.size),
@@ -160,6 +161,16 @@ impl Line {
             | FetchItem::Rfc822Text
             | FetchItem::Binary { .. }
             | FetchItem::BinarySize(_) => {}
+        }
+    }
+
+    fn flags(&mut self, port: &mut dyn Port, content: &Content<'_>) {
+        let (out, flags) = (port.output(), rows::flags(&content.row));
+        let keywords = rows::keywords(&content.row);
+        if self.recent {
+            self.line.flags_and_recent(out, flags, &keywords);
+        } else {
+            self.line.flags(out, flags, &keywords);
         }
     }
 

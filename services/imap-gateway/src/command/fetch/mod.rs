@@ -10,7 +10,7 @@ mod line;
 mod plan;
 
 use futures::{StreamExt, stream};
-use postrider_imap::command::{Fetch, FlagList};
+use postrider_imap::command::{Fetch, FetchItem, FlagList};
 use postrider_imap::response::{Code, FetchLine, Numbers, vanished};
 use postrider_imap::set::MessageSet;
 use postrider_index::UidSet;
@@ -101,10 +101,17 @@ impl Exec<'_> {
             while let Some(content) = contents.next().await {
                 let mut content = content?;
                 let uid = content.uid();
-                let Some(sequence) = self.mailbox()?.view.sequence(uid) else {
+                let tells_flags = plan.has(&FetchItem::Flags) || marked.contains(uid);
+                let selected = self.selected.as_deref_mut();
+                let selected = selected.ok_or_else(|| Answer::bad("select a mailbox first"))?;
+                let Some(sequence) = selected.view.sequence(uid) else {
                     continue;
                 };
-                let line = Line::start(self.port, sequence, self.session.syntax());
+                if tells_flags {
+                    selected.introduce(self.port.output(), &rows::keywords(&content.row));
+                }
+                let recent = selected.view.recent().contains(uid);
+                let line = Line::start(self.port, sequence, self.session.syntax(), recent);
                 let told = marked.contains(uid);
                 if line.write(self.port, plan, &mut content, told).await? {
                     fetched.messages += 1;

@@ -3,6 +3,8 @@
 //! Small messages wait in memory, within a bound for the command; others go to the mail store as they arrive, so that a
 //! command of any size takes the memory of a few pieces.
 
+mod binary;
+
 use bytes::{Bytes, BytesMut};
 use postrider_imap::command::AppendMessage;
 use postrider_imap::response::Code;
@@ -49,6 +51,9 @@ enum Current {
 
 /// Content on its way to the mail store.
 struct Upload {
+    store: Store,
+    size: u64,
+    has_nul: bool,
     pieces: mpsc::Sender<Bytes>,
     stored: JoinHandle<Result<Bytes, Failure>>,
 }
@@ -149,7 +154,10 @@ impl Appending {
         match &mut self.current {
             Some(Current::Inline(_, content)) => content.extend_from_slice(&data),
             // When the mail store gave up, the upload's end says why.
-            Some(Current::Streamed(_, upload)) => drop(upload.pieces.send(data).await),
+            Some(Current::Streamed(_, upload)) => {
+                upload.has_nul |= binary::has_nul(&data);
+                drop(upload.pieces.send(data).await);
+            }
             None => {}
         }
     }
@@ -181,24 +189,29 @@ impl Appending {
 
     /// All bytes of the message have come.
     async fn finish_message(&mut self) {
-        let message = match self.current.take() {
+        let (message, content) = match self.current.take() {
             None => return,
-            Some(Current::Inline(message, content)) => NewMessage {
-                content: Some(Content::Inline(content.freeze())),
-                ..message
-            },
-            Some(Current::Streamed(message, upload)) => match upload.finish().await {
-                Ok(id) => NewMessage {
-                    content: Some(Content::ContentId(id)),
-                    ..message
-                },
-                Err(failure) => {
-                    self.failure.get_or_insert(failure);
-                    return;
-                }
-            },
+            Some(Current::Inline(message, content)) => {
+                let content = if binary::has_nul(&content) {
+                    binary::convert(&content)
+                } else {
+                    Ok(content.freeze())
+                };
+                (message, content.map(Content::Inline))
+            }
+            Some(Current::Streamed(message, upload)) => {
+                (message, upload.finish().await.map(Content::ContentId))
+            }
         };
-        self.messages.push(message);
+        match content {
+            Ok(content) => self.messages.push(NewMessage {
+                content: Some(content),
+                ..message
+            }),
+            Err(failure) => {
+                self.failure.get_or_insert(failure);
+            }
+        }
     }
 }
 
@@ -206,16 +219,27 @@ impl Upload {
     fn begin(store: Store, size: u64) -> Self {
         let (pieces, mut incoming) = mpsc::channel(PIECES);
         let chunks = futures::stream::poll_fn(move |cx| incoming.poll_recv(cx));
-        let stored = tokio::spawn(async move { store.put(size, chunks).await });
-        Self { pieces, stored }
+        let putting = store.clone();
+        let stored = tokio::spawn(async move { putting.put(size, chunks).await });
+        Self {
+            store,
+            size,
+            has_nul: false,
+            pieces,
+            stored,
+        }
     }
 
     async fn finish(self) -> Result<Bytes, Failure> {
         drop(self.pieces);
-        match self.stored.await {
-            Ok(stored) => stored,
-            Err(error) => Err(Failure::new(Kind::Internal, error.to_string())),
+        let id = match self.stored.await {
+            Ok(stored) => stored?,
+            Err(error) => return Err(Failure::new(Kind::Internal, error.to_string())),
+        };
+        if self.has_nul {
+            return binary::convert_stored(&self.store, &id, self.size).await;
         }
+        Ok(id)
     }
 }
 
