@@ -89,6 +89,11 @@ impl Peer {
         self.taken.lock().unwrap().clone()
     }
 
+    /// How many messages it has taken so far.
+    pub fn count(&self) -> usize {
+        self.taken.lock().unwrap().len()
+    }
+
     /// Waits until it has taken so many messages.
     pub fn wait_for(&self, count: usize, limit: Duration) -> Vec<Taken> {
         eventually(&format!("{count} messages at the peer"), limit, || {
