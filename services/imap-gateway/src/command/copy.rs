@@ -19,7 +19,7 @@ impl Exec<'_> {
         let named = self.resolve(&copy.set, copy.uid)?;
         if named.some_gone && !copy.uid {
             // RFC 2180 §4.4.1: all of them or none.
-            return Ok(Answer::no("some of the messages are gone").with(Code::ExpungeIssued));
+            return Ok(Answer::no("some of the messages no longer exist").with(Code::ExpungeIssued));
         }
         let account = self.account();
         let folder = self.shared.store.folder(account, &copy.mailbox).await;

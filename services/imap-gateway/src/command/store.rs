@@ -34,7 +34,7 @@ impl Exec<'_> {
             );
         }
         if missing && !store.uid {
-            return Ok(Answer::no("some of the messages are gone").with(Code::ExpungeIssued));
+            return Ok(Answer::ok("some of the messages no longer exist").with(Code::ExpungeIssued));
         }
         Ok(Answer::ok("STORE completed"))
     }

@@ -55,7 +55,8 @@ impl Exec<'_> {
         Ok(if fetched.unknown_encoding {
             Answer::no("a part has an encoding that is not known").with(Code::UnknownCte)
         } else if missing && !fetch.uid {
-            Answer::no("some of the messages are gone").with(Code::ExpungeIssued)
+            // RFC 5530 §3: done, as far as there was anything to do.
+            Answer::ok("some of the messages no longer exist").with(Code::ExpungeIssued)
         } else {
             Answer::ok("FETCH completed")
         })
