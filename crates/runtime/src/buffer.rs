@@ -3,10 +3,10 @@
 use bytes::BytesMut;
 use parking_lot::Mutex;
 
-/// The size of a pooled buffer, in bytes.
-pub(crate) const SIZE: usize = 16 * 1024;
+/// The size of a pooled buffer, in bytes: a whole TLS record fits.
+pub(crate) const SIZE: usize = 18 * 1024;
 
-/// The most free buffers that are kept (4 MiB); more go back to the allocator.
+/// The most free buffers that are kept (4.5 MiB); more go back to the allocator.
 const KEPT: usize = 256;
 
 static FREE: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());

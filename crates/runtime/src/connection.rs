@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use crate::buffer;
 use crate::drive::{FLUSH_AT, Port};
 use crate::stream::{Stream, TlsFacts};
-use crate::tls::Identity;
+use crate::tls::{Identity, ServerStream};
 
 /// How long a closing connection waits for the peer to close as well, so that the last reply is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -89,15 +89,16 @@ impl Connection {
         let handshake = Box::pin(async move {
             io::Result::Ok(match &options.tls {
                 TlsRole::None => return Err(io::Error::other("no TLS is configured here")),
-                TlsRole::Server(identity) => identity.acceptor().accept(tcp).await?.into(),
-                TlsRole::Client(config, name) => TlsConnector::from(config.clone())
-                    .connect(name.clone(), tcp)
-                    .await?
-                    .into(),
+                TlsRole::Server(identity) => Stream::Server(Box::new(
+                    ServerStream::accept(identity.server_config(), tcp).await?,
+                )),
+                TlsRole::Client(config, name) => {
+                    let connector = TlsConnector::from(config.clone());
+                    Stream::Client(Box::new(connector.connect(name.clone(), tcp).await?))
+                }
             })
         });
-        let tls = timeout(self.options.handshake_timeout, handshake).await?;
-        self.stream = Some(Stream::Tls(Box::new(tls)));
+        self.stream = Some(timeout(self.options.handshake_timeout, handshake).await?);
         Ok(())
     }
 
@@ -142,6 +143,9 @@ impl Connection {
     pub(crate) fn release_buffers(&mut self) {
         buffer::give_back(&mut self.input);
         buffer::give_back(&mut self.output);
+        if let Some(stream) = &mut self.stream {
+            stream.release_buffers();
+        }
     }
 
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {

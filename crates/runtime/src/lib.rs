@@ -33,7 +33,7 @@ pub use config::Config;
 pub use connection::{Connection, Options, TlsRole};
 pub use drive::{Handler, Port, drive};
 pub use server::{Gateway, Peer, Server, Settings};
-pub use stream::{Stream, TlsFacts};
+pub use stream::TlsFacts;
 pub use telemetry::Telemetry;
 pub use tls::Identity;
 pub use trace::Trace;

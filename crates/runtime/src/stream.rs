@@ -5,10 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, BytesMut};
+use rustls::CommonState;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsStream;
+use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
+
+use crate::tls::ServerStream;
 
 /// What the session has agreed on with its peer's TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,31 +23,28 @@ pub struct TlsFacts {
 }
 
 /// A TCP connection, plain or inside TLS.
-pub enum Stream {
+pub(crate) enum Stream {
     /// In the clear.
     Plain(TcpStream),
-    /// Inside TLS, in either role.
-    Tls(Box<TlsStream<TcpStream>>),
+    /// Inside TLS, and we are the server.
+    Server(Box<ServerStream>),
+    /// Inside TLS, and we are the client.
+    Client(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    /// The TCP connection below.
-    pub fn tcp(&self) -> &TcpStream {
-        match self {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
     /// What TLS has agreed on; `None` in the clear.
-    pub fn tls_facts(&self) -> Option<TlsFacts> {
-        let Stream::Tls(tls) = self else { return None };
-        let (_, connection) = tls.get_ref();
-        let version = match connection.protocol_version()? {
+    pub(crate) fn tls_facts(&self) -> Option<TlsFacts> {
+        let state: &CommonState = match self {
+            Stream::Plain(_) => return None,
+            Stream::Server(tls) => tls.state(),
+            Stream::Client(tls) => tls.get_ref().1,
+        };
+        let version = match state.protocol_version()? {
             rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
             _ => "TLSv1.3",
         };
-        let cipher = connection
+        let cipher = state
             .negotiated_cipher_suite()?
             .suite()
             .as_str()
@@ -59,11 +59,19 @@ impl Stream {
         Some(TlsFacts { version, cipher })
     }
 
+    /// Gives up buffers that hold nothing.
+    pub(crate) fn release_buffers(&mut self) {
+        if let Stream::Server(tls) = self {
+            tls.release_buffers();
+        }
+    }
+
     /// Ready when a read would bring bytes, the end, or an error. Needs no buffer, so that waiting costs none.
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Stream::Plain(tcp) => tcp.poll_read_ready(cx).map(drop),
-            Stream::Tls(tls) => Pin::new(tls.as_mut()).poll_fill_buf(cx).map(drop),
+            Stream::Server(tls) => tls.poll_readable(cx),
+            Stream::Client(tls) => Pin::new(tls.as_mut()).poll_fill_buf(cx).map(drop),
         }
     }
 
@@ -74,10 +82,14 @@ impl Stream {
         buffer: &mut BytesMut,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        let mut window = buffer.limit(limit);
         let read = match self {
-            Stream::Plain(tcp) => ready!(poll_read_buf(Pin::new(tcp), cx, &mut window)),
-            Stream::Tls(tls) => ready!(poll_read_buf(Pin::new(tls.as_mut()), cx, &mut window)),
+            Stream::Plain(tcp) => ready!(poll_read_buf(Pin::new(tcp), cx, &mut buffer.limit(limit))),
+            Stream::Server(tls) => ready!(tls.poll_read(cx, buffer, limit)),
+            Stream::Client(tls) => ready!(poll_read_buf(
+                Pin::new(tls.as_mut()),
+                cx,
+                &mut buffer.limit(limit)
+            )),
         };
         Poll::Ready(match read {
             // Gone without close_notify. Commands and messages bear their own ends, so nothing can be cut unseen.
@@ -90,26 +102,36 @@ impl Stream {
     pub(crate) async fn write_all(&mut self, data: &mut impl bytes::Buf) -> io::Result<()> {
         std::future::poll_fn(|cx| {
             while data.has_remaining() {
-                let written = ready!(self.as_write().poll_write(cx, data.chunk()))?;
+                let written = ready!(self.poll_write(cx, data.chunk()))?;
                 if written == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 data.advance(written);
             }
-            self.as_write().poll_flush(cx)
+            match self {
+                Stream::Plain(_) => Poll::Ready(Ok(())),
+                Stream::Server(tls) => tls.poll_flush(cx),
+                Stream::Client(tls) => Pin::new(tls.as_mut()).poll_flush(cx),
+            }
         })
         .await
     }
 
-    /// Says that nothing more will be written (close_notify, FIN).
-    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.as_write().poll_shutdown(cx)).await
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_write(cx, data),
+            Stream::Server(tls) => tls.poll_write(cx, data),
+            Stream::Client(tls) => Pin::new(tls.as_mut()).poll_write(cx, data),
+        }
     }
 
-    fn as_write(&mut self) -> Pin<&mut (dyn AsyncWrite + Unpin + Send)> {
-        match self {
-            Stream::Plain(tcp) => Pin::new(tcp),
-            Stream::Tls(tls) => Pin::new(tls.as_mut()),
-        }
+    /// Says that nothing more will be written (close_notify, FIN).
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| match self {
+            Stream::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Stream::Server(tls) => tls.poll_shutdown(cx),
+            Stream::Client(tls) => Pin::new(tls.as_mut()).poll_shutdown(cx),
+        })
+        .await
     }
 }

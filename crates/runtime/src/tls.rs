@@ -15,8 +15,10 @@ use rustls::server::ProducesTickets;
 use tokio_rustls::TlsAcceptor;
 
 mod client;
+mod server;
 
 pub use client::{opportunistic_client, verifying_client};
+pub(crate) use server::ServerStream;
 
 /// How often the files are looked at.
 const WATCH_EVERY: Duration = Duration::from_secs(30);
@@ -74,7 +76,7 @@ impl Identity {
         TlsAcceptor::from(self.current.load_full())
     }
 
-    /// The settings of this moment, for servers that do their own handshakes.
+    /// The settings of this moment.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }

@@ -311,6 +311,108 @@ async fn tls_from_the_first_byte() {
     assert_eq!(all(&mut tls).await, "hello in TLSv1.3\r\nbye\r\n");
 }
 
+/// A client that speaks one version and trusts one certificate.
+fn client_of(
+    version: &'static rustls::SupportedProtocolVersion,
+    certificate: &std::path::Path,
+) -> rustls::ClientConfig {
+    use rustls::pki_types::pem::PemObject;
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(rustls::pki_types::CertificateDer::from_pem_file(certificate).unwrap())
+        .unwrap();
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+#[tokio::test]
+async fn much_goes_both_ways_inside_tls() {
+    let (_directory, identity) = identity();
+    let server_certificate = identity.certificate().to_owned();
+    let server = serve(with_tls(identity, true));
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let config = client_of(version, &server_certificate);
+        let tcp = TcpStream::connect(server.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let tls = connector
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
+        let (mut reading, mut writing) = tokio::io::split(tls);
+        // Long lines in pieces that cut records and lines anywhere, while the answers flow back.
+        let line = |number: usize| format!("echo {number}{}", "y".repeat(number % 900));
+        let lines: String = (0..2000).map(|number| line(number) + "\r\n").collect();
+        let written = tokio::spawn(async move {
+            for piece in lines.as_bytes().chunks(7777) {
+                writing.write_all(piece).await.unwrap();
+            }
+            writing.write_all(b"flood 1000000\r\nquit\r\n").await.unwrap();
+            writing
+        });
+        let answers = all(&mut reading).await;
+        let mut answered = answers.lines();
+        for number in 0..2000 {
+            let expected = format!("{} in TLSv1.", line(number).trim_start_matches("echo "));
+            let answer = answered.next().unwrap();
+            assert!(answer.starts_with(&expected), "{number}: {answer}");
+        }
+        assert_eq!(answered.next().map(str::len), Some(1_000_000 / 1024 * 1024));
+        assert_eq!(answered.next(), Some("bye"));
+        drop(written.await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_tls_gets_an_alert_and_no_session() {
+    let (_directory, identity) = identity();
+    let server = serve(with_tls(identity, true));
+    let mut tcp = TcpStream::connect(server.address).await.unwrap();
+    tcp.write_all(b"echo hello\r\nquit\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tcp.read_to_end(&mut answer).await;
+    assert!(
+        answer.is_empty() || answer.first() == Some(&21),
+        "an alert or nothing: {answer:?}"
+    );
+    // Half a record, and silence: the connection is still there for others.
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(&[22, 3, 1, 2, 0, 1, 0]).await.unwrap();
+    drop(half);
+    let tcp = TcpStream::connect(server.address).await.unwrap();
+    let connector = TlsConnector::from(opportunistic_client());
+    let mut tls = connector
+        .connect("localhost".try_into().unwrap(), tcp)
+        .await
+        .unwrap();
+    tls.write_all(b"quit\r\n").await.unwrap();
+    assert_eq!(all(&mut tls).await, "bye\r\n");
+}
+
+#[tokio::test]
+async fn sessions_are_resumed() {
+    let (_directory, identity) = identity();
+    let server = serve(with_tls(identity, true));
+    let connector = TlsConnector::from(opportunistic_client());
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let tcp = TcpStream::connect(server.address).await.unwrap();
+        let mut tls = connector
+            .connect("localhost".try_into().unwrap(), tcp)
+            .await
+            .unwrap();
+        tls.write_all(b"quit\r\n").await.unwrap();
+        assert_eq!(all(&mut tls).await, "bye\r\n");
+        kinds.push(tls.get_ref().1.handshake_kind().unwrap());
+    }
+    assert_eq!(
+        kinds,
+        [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed]
+    );
+}
+
 #[tokio::test]
 async fn starttls_throws_away_what_was_said_in_the_clear() {
     let (_directory, identity) = identity();

@@ -1,6 +1,10 @@
 //! What an idle connection costs: many are opened from another process, each says one thing, and the growth of this
 //! process is divided by their number. Run with `--nocapture` to see it.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and this one reports")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and this one reports"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -84,8 +88,16 @@ async fn an_idle_connection_holds_no_buffer() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Arc::new(Identity::self_signed(directory.path(), "mx.hamburger.edu").unwrap());
     for (name, implicit_tls) in [("plain", false), ("TLS", true)] {
-        let options = Options { tls: TlsRole::Server(identity.clone()), ..Options::default() };
-        let server = Server::bind(Settings { options, implicit_tls, ..Settings::default() }).unwrap();
+        let options = Options {
+            tls: TlsRole::Server(identity.clone()),
+            ..Options::default()
+        };
+        let server = Server::bind(Settings {
+            options,
+            implicit_tls,
+            ..Settings::default()
+        })
+        .unwrap();
         let address = server.addresses()[0];
         let served = tokio::spawn(server.serve(Arc::new(Echoes), CancellationToken::new()));
         // What the first connections need once (threads, pools, tables) is not of interest.
@@ -94,7 +106,10 @@ async fn an_idle_connection_holds_no_buffer() {
         let crowd = crowd(address, implicit_tls);
         let each = resident().saturating_sub(before) / CONNECTIONS;
         println!("{name}: {each} bytes per idle connection");
-        assert!(implicit_tls || each < MOST_PLAIN, "{each} bytes per idle plain connection");
+        assert!(
+            implicit_tls || each < MOST_PLAIN,
+            "{each} bytes per idle plain connection"
+        );
         for mut child in [warm, crowd] {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -114,14 +129,21 @@ fn crowd(address: SocketAddr, tls: bool) -> Child {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.map_while(Result::ok).any(|line| line.ends_with("all there")), "the crowd did not come");
+    assert!(
+        lines
+            .map_while(Result::ok)
+            .any(|line| line.ends_with("all there")),
+        "the crowd did not come"
+    );
     child
 }
 
 #[tokio::test]
 #[ignore = "the other process of the test above"]
 async fn the_crowd() {
-    let Ok(address) = std::env::var("IDLE_SERVER") else { return };
+    let Ok(address) = std::env::var("IDLE_SERVER") else {
+        return;
+    };
     let address: SocketAddr = address.parse().unwrap();
     let tls = std::env::var("IDLE_TLS").is_ok_and(|text| text == "true");
     let connector = TlsConnector::from(opportunistic_client());
@@ -130,7 +152,10 @@ async fn the_crowd() {
         let mut tcp = TcpStream::connect(address).await.unwrap();
         let mut answer = [0; 4];
         if tls {
-            let mut stream = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+            let mut stream = connector
+                .connect("localhost".try_into().unwrap(), tcp)
+                .await
+                .unwrap();
             stream.write_all(b"hi\r\n").await.unwrap();
             stream.read_exact(&mut answer).await.unwrap();
             encrypted.push(stream);

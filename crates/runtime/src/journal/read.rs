@@ -34,8 +34,17 @@ impl Filter {
 
     /// Whether the step itself is one that was asked for.
     fn names(&self, step: &Step) -> bool {
-        let Step { content, message_id, unit, trace, .. } = step;
-        let by_id = self.id.is_empty() || [content, message_id, unit, trace].into_iter().any(|id| *id == self.id);
+        let Step {
+            content,
+            message_id,
+            unit,
+            trace,
+            ..
+        } = step;
+        let by_id = self.id.is_empty()
+            || [content, message_id, unit, trace]
+                .into_iter()
+                .any(|id| *id == self.id);
         by_id && is_wanted(&self.from, &step.from) && is_wanted(&self.to, &step.to)
     }
 
@@ -57,12 +66,25 @@ fn is_wanted(wanted: &str, address: &str) -> bool {
 /// When the directory cannot be read. Lines that are no steps (a line cut by a crash) are left out.
 pub fn read(directory: &Path, filter: Filter) -> io::Result<Steps> {
     let mut filter = filter;
-    filter.id = filter.id.trim().trim_start_matches('<').trim_end_matches('>').to_owned();
+    filter.id = filter
+        .id
+        .trim()
+        .trim_start_matches('<')
+        .trim_end_matches('>')
+        .to_owned();
     let first = file_name(filter.since / 86_400_000);
     let names = day_files(directory)?.into_iter().filter(|name| *name >= first);
     let files: Vec<PathBuf> = names.map(|name| directory.join(name)).collect();
-    let related = if filter.is_empty() { HashSet::new() } else { related(&files, &filter) };
-    Ok(Steps { lines: Lines::new(files), filter, related })
+    let related = if filter.is_empty() {
+        HashSet::new()
+    } else {
+        related(&files, &filter)
+    };
+    Ok(Steps {
+        lines: Lines::new(files),
+        filter,
+        related,
+    })
 }
 
 /// The stream of steps.
@@ -78,7 +100,9 @@ impl Iterator for Steps {
     fn next(&mut self) -> Option<Step> {
         loop {
             let line = self.lines.next_line()?;
-            let Ok(step) = serde_json::from_slice::<Step>(line) else { continue };
+            let Ok(step) = serde_json::from_slice::<Step>(line) else {
+                continue;
+            };
             let belongs = self.filter.names(&step)
                 || self.filter.allows(&step) && ids(&step).into_iter().any(|id| self.related.contains(id));
             if belongs && step.time >= self.filter.since {
@@ -90,7 +114,9 @@ impl Iterator for Steps {
 
 /// What ties a step to others of the same message.
 fn ids(step: &Step) -> impl IntoIterator<Item = &String> {
-    [&step.content, &step.unit, &step.trace].into_iter().filter(|id| !id.is_empty())
+    [&step.content, &step.unit, &step.trace]
+        .into_iter()
+        .filter(|id| !id.is_empty())
 }
 
 /// Contents, units and traces of the steps that were asked for.
@@ -98,12 +124,17 @@ fn related(files: &[PathBuf], filter: &Filter) -> HashSet<String> {
     let mut related = HashSet::new();
     let mut lines = Lines::new(files.to_vec());
     // JSON writes an id of ours, and nearly every Message-ID, as it is: most lines need not be parsed.
-    let literal = filter.id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    let literal = filter
+        .id
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
     while let Some(line) = lines.next_line() {
         if literal && memchr::memmem::find(line, filter.id.as_bytes()).is_none() {
             continue;
         }
-        let Ok(step) = serde_json::from_slice::<Step>(line) else { continue };
+        let Ok(step) = serde_json::from_slice::<Step>(line) else {
+            continue;
+        };
         if filter.names(&step) && step.time >= filter.since && related.len() < RELATED {
             related.extend(ids(&step).into_iter().cloned());
         }
@@ -212,7 +243,10 @@ mod tests {
             ..Filter::default()
         };
         assert_eq!(names(directory.path(), to), ["accepted"]);
-        let from = Filter { from: "alice@crepes.fr".into(), ..Filter::default() };
+        let from = Filter {
+            from: "alice@crepes.fr".into(),
+            ..Filter::default()
+        };
         assert_eq!(names(directory.path(), from).len(), 5);
         let future = Filter {
             since: u64::MAX / 2,
@@ -229,7 +263,15 @@ mod tests {
             step("queued", "c1", "u1", "m1@crepes.fr", "bob@elsewhere.example"),
             step("accepted", "c2", "", "m2@crepes.fr", ""),
         ]);
-        let to = |to: &str| names(directory.path(), Filter { to: to.into(), ..Filter::default() });
+        let to = |to: &str| {
+            names(
+                directory.path(),
+                Filter {
+                    to: to.into(),
+                    ..Filter::default()
+                },
+            )
+        };
         assert_eq!(to("bob@elsewhere.example"), ["accepted", "queued"]);
         assert_eq!(to("carol@hamburger.edu"), ["accepted", "stored"]);
     }
