@@ -3,6 +3,7 @@
 //! Losing coordination slows notification and relaxes limits; it never loses mail and never stops reading it.
 //! The memory engine is for one process; every engine passes the contract suite.
 
+mod logins;
 mod memory;
 #[cfg(any(test, feature = "suite"))]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "cases fail by panicking")]
@@ -14,6 +15,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use postrider_types::{AccountId, Version};
 
+pub use logins::LoginLimits;
 pub use memory::Memory;
 
 /// Coordination is away; the caller goes on without it.

@@ -57,7 +57,7 @@ impl ImapGateway {
             append_limit: settings.append_limit,
             login_timeout: settings.timeouts.login,
             idle_timeout: settings.timeouts.idle,
-            max_failures: settings.failures.per_connection.max(1),
+            max_failures: settings.auth_failures.max(1),
             limits: Limits {
                 // ID may come first, with as many and as long fields as RFC 2971 §3.3 allows.
                 line_before_login: 40 << 10,

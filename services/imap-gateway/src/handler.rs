@@ -21,8 +21,6 @@ use crate::users::User;
 pub struct Conversation {
     pub(crate) shared: Arc<Shared>,
     pub(crate) peer: IpAddr,
-    /// Failed authentications.
-    pub(crate) failures: u8,
     idling: bool,
     pub(crate) candidate: Option<Box<Candidate>>,
     pub(crate) user: Option<Box<User>>,
@@ -35,7 +33,6 @@ impl Conversation {
         Self {
             shared,
             peer,
-            failures: 0,
             idling: false,
             candidate: None,
             user: None,
@@ -195,7 +192,8 @@ impl Handler<Session> for Conversation {
                     appending.data(data).await;
                 }
             }
-            Event::AppendEnd(done) => self.append_end(session, done, port).await?,
+            // Rare, and large: the future of every other event is smaller for it.
+            Event::AppendEnd(done) => Box::pin(self.append_end(session, done, port)).await?,
             Event::Idle => {
                 self.idling = true;
                 self.idle(session, port, true).await?;

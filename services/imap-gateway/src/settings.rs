@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_coordination::LoginLimits;
 use postrider_runtime::config::PlaintextAuth;
 
 /// Settings of the gateway, for all its listeners.
@@ -19,26 +20,12 @@ pub struct Settings {
     pub connections_per_account: usize,
     /// Memory for folder indexes that no session holds, in bytes. Default: 16 MiB.
     pub index_cache_bytes: u64,
-    /// Limits of guessing.
-    pub failures: Failures,
+    /// Failed authentications before a connection is closed; at least 1. Default: 3.
+    pub auth_failures: u8,
+    /// Failed logins of an address, and for a user.
+    pub logins: LoginLimits,
     /// How long to wait.
     pub timeouts: Timeouts,
-}
-
-/// Failed authentications. 0: no limit.
-#[derive(Debug, Clone)]
-pub struct Failures {
-    /// On one connection before it is closed; at least 1. Default: 3.
-    pub per_connection: u8,
-    /// Of one address within the window. Default: 50.
-    pub per_address: u64,
-    /// For one user name within the window. Default: 100.
-    pub per_account: u64,
-    /// Default: 10 minutes.
-    pub window: Duration,
-    /// How long the answer to the first failure of a connection is held back; to the second, twice as long, and so on.
-    /// Default: 1 second.
-    pub delay: Duration,
 }
 
 /// How long to wait.
@@ -65,20 +52,9 @@ impl Default for Settings {
             append_limit: 50 << 20,
             connections_per_account: 100,
             index_cache_bytes: 16 << 20,
-            failures: Failures::default(),
+            auth_failures: 3,
+            logins: LoginLimits::default(),
             timeouts: Timeouts::default(),
-        }
-    }
-}
-
-impl Default for Failures {
-    fn default() -> Self {
-        Self {
-            per_connection: 3,
-            per_address: 50,
-            per_account: 100,
-            window: Duration::from_secs(600),
-            delay: Duration::from_secs(1),
         }
     }
 }
@@ -91,6 +67,32 @@ impl Default for Timeouts {
             directory: Duration::from_secs(5),
             store: Duration::from_secs(30),
             long: Duration::from_secs(600),
+        }
+    }
+}
+
+impl From<&postrider_runtime::Config> for Settings {
+    /// What the node's configuration says of this role.
+    fn from(node: &postrider_runtime::Config) -> Self {
+        let limits = &node.limits;
+        Self {
+            hostname: node.hostname.to_string(),
+            plaintext_auth: node.tls.plaintext_auth,
+            append_limit: limits.message_size,
+            connections_per_account: limits.connections_per_account,
+            auth_failures: u8::try_from(limits.auth_failures_per_connection).unwrap_or(u8::MAX),
+            logins: LoginLimits {
+                per_address: limits.auth_failures_per_address,
+                per_account: limits.auth_failures_per_account,
+                window: limits.auth_failure_window,
+                ..LoginLimits::default()
+            },
+            timeouts: Timeouts {
+                login: limits.login,
+                idle: limits.imap_idle,
+                ..Timeouts::default()
+            },
+            ..Self::default()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_coordination::LoginLimits;
 use postrider_runtime::config::PlaintextAuth;
 
 /// What the role may do, and how long it waits.
@@ -15,16 +16,8 @@ pub struct Config {
     pub errors: usize,
     /// Failed logins before a connection is closed. Default: 3.
     pub auth_failures: usize,
-    /// Failed logins of one address (IPv6: one /64) within the window before it is refused unheard; 0: no limit. Default:
-    /// 50.
-    pub auth_failures_per_address: u64,
-    /// Failed logins for one user name within the window before it is refused unheard; 0: no limit. Default: 100.
-    pub auth_failures_per_account: u64,
-    /// How long a failed login counts. Default: 10 minutes.
-    pub auth_failure_window: Duration,
-    /// How long the first failed login of an address is kept waiting; each further one twice as long, up to eight times.
-    /// Default: 1 second.
-    pub auth_failure_delay: Duration,
+    /// Failed logins of an address, and for a user.
+    pub logins: LoginLimits,
     /// Messages of a maildrop shown at a time; of a larger one the oldest, and the others once those are deleted. Default:
     /// 1,000,000 (32 MB).
     pub messages: usize,
@@ -56,10 +49,7 @@ impl Default for Config {
             plaintext_auth: PlaintextAuth::default(),
             errors: 25,
             auth_failures: 3,
-            auth_failures_per_address: 50,
-            auth_failures_per_account: 100,
-            auth_failure_window: Duration::from_secs(600),
-            auth_failure_delay: Duration::from_secs(1),
+            logins: LoginLimits::default(),
             messages: 1_000_000,
             retrievals: 1024,
             timeouts: Timeouts::default(),
@@ -88,9 +78,12 @@ impl From<&postrider_runtime::Config> for Config {
             plaintext_auth: node.tls.plaintext_auth,
             errors: limits.errors_per_connection.max(1),
             auth_failures: limits.auth_failures_per_connection.max(1),
-            auth_failures_per_address: limits.auth_failures_per_address,
-            auth_failures_per_account: limits.auth_failures_per_account,
-            auth_failure_window: limits.auth_failure_window,
+            logins: LoginLimits {
+                per_address: limits.auth_failures_per_address,
+                per_account: limits.auth_failures_per_account,
+                window: limits.auth_failure_window,
+                ..LoginLimits::default()
+            },
             timeouts: Timeouts {
                 idle: limits.pop3_idle,
                 login: limits.login,

@@ -44,7 +44,6 @@ mod lock;
 mod login;
 mod maildrop;
 mod metrics;
-mod penalty;
 mod store;
 
 pub use config::{Config, Timeouts};

@@ -12,7 +12,6 @@ use crate::failure::{NO_DIRECTORY, store_refusal, within};
 use crate::lock::Lock;
 use crate::maildrop::Inbox;
 use crate::metrics::METRICS;
-use crate::penalty::Penalty;
 
 /// What is logged as the protocol.
 const SERVICE: &str = "pop3";
@@ -84,10 +83,8 @@ impl Conversation {
     pub(crate) async fn login_failed(&mut self, user: &str) -> Refusal {
         METRICS.login("refused");
         tracing::info!(user, peer = %self.peer, "login refused");
-        let penalty = Penalty::new(self.peer, user);
-        let delay = penalty
-            .count(self.shared.counters.as_ref(), &self.shared.config)
-            .await;
+        let limits = &self.shared.config.logins;
+        let delay = limits.count(self.shared.counters.as_ref(), self.peer, user).await;
         tokio::time::sleep(delay).await;
         Refusal::Credentials
     }
@@ -115,9 +112,9 @@ impl Conversation {
     }
 
     async fn require_patience(&self, user: &str) -> Result<(), Refusal> {
-        let penalty = Penalty::new(self.peer, user);
-        if penalty
-            .is_limited(self.shared.counters.as_ref(), &self.shared.config)
+        let limits = &self.shared.config.logins;
+        if limits
+            .refuse(self.shared.counters.as_ref(), self.peer, user)
             .await
         {
             METRICS.login("limited");

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fakes::{FakeDirectory, FakeStore, World};
-use postrider_coordination::{Counters, LeaseToken, Leases, Memory, Unavailable};
+use postrider_coordination::{Counters, LeaseToken, Leases, LoginLimits, Memory, Unavailable};
 use postrider_pop3::client::{Client, Event};
 use postrider_pop3_gateway::{Config, Pop3, Services};
 use postrider_proto::Link;
@@ -50,7 +50,10 @@ impl Node {
     ) -> Self {
         let mut config = Config {
             hostname: "hamburger.edu".into(),
-            auth_failure_delay: Duration::from_millis(1),
+            logins: LoginLimits {
+                delay: Duration::from_millis(1),
+                ..LoginLimits::default()
+            },
             ..Config::default()
         };
         change(&mut config);
@@ -297,7 +300,7 @@ async fn a_message_deleted_elsewhere_is_gone() {
 async fn failed_logins_are_counted_by_address_until_nobody_listens() {
     let memory = Arc::new(Memory::new());
     let node = Node::start_with(World::with(&[]), memory.clone(), memory, |config| {
-        config.auth_failures_per_address = 4;
+        config.logins.per_address = 4;
         config.auth_failures = 3;
     });
     let mut wire = node.connect().await;
@@ -324,7 +327,7 @@ async fn failed_logins_are_counted_by_address_until_nobody_listens() {
 async fn a_failed_login_waits() {
     let memory = Arc::new(Memory::new());
     let node = Node::start_with(World::with(&[]), memory.clone(), memory, |config| {
-        config.auth_failure_delay = Duration::from_millis(100);
+        config.logins.delay = Duration::from_millis(100);
     });
     let mut wire = node.connect().await;
     let began = std::time::Instant::now();

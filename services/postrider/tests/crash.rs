@@ -178,8 +178,9 @@ fn send(
         let reply = wire.try_line()?;
         assert!(reply.starts_with("250"), "{reply}");
         let mut promised = ledger.promised.lock().unwrap();
-        to.into_iter()
-            .for_each(|recipient| drop(promised.entry(recipient).or_default().insert(id)));
+        for recipient in to {
+            promised.entry(recipient).or_default().insert(id);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Who a client is: asked of the directory, slowed down by counters.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use postrider_coordination::Counters;
 use postrider_proto::directory::AuthenticateResponse;
@@ -100,42 +100,20 @@ impl Gate<'_> {
         })
     }
 
-    /// The proof was wrong.
+    /// The proof was wrong: counted, and the client kept waiting.
     pub(crate) async fn failed(&self, candidate: Candidate) {
         METRICS.authentication("refused");
         tracing::info!(peer = %self.peer, user = candidate.user, "authentication failed");
-        let window = self.rates.auth_failure_window;
-        // Without counters there is no limit.
-        let _ = self.counters.add(&address_key(self.peer), 1, window).await;
-        if !candidate.user.is_empty() {
-            let _ = self.counters.add(&user_key(&candidate.user), 1, window).await;
-        }
+        let delay = self
+            .rates
+            .logins
+            .count(self.counters, self.peer, &candidate.user)
+            .await;
+        tokio::time::sleep(delay).await;
     }
 
     /// Whether there were too many failures lately.
     async fn is_closed(&self, user: &str) -> bool {
-        self.reached(&address_key(self.peer), self.rates.auth_failures_per_address)
-            .await
-            || self
-                .reached(&user_key(user), self.rates.auth_failures_per_account)
-                .await
+        self.rates.logins.refuse(self.counters, self.peer, user).await
     }
-
-    async fn reached(&self, key: &str, most: u64) -> bool {
-        most > 0 && self.counters.get(key).await.is_ok_and(|count| count >= most)
-    }
-}
-
-/// The keys are those of the other access protocols, so that one limit holds for all. Who has an IPv6 address usually has
-/// the whole /64.
-fn address_key(peer: IpAddr) -> String {
-    let network = match peer {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
-        v4 => v4,
-    };
-    format!("auth-failures/address/{network}")
-}
-
-fn user_key(user: &str) -> String {
-    format!("auth-failures/user/{}", user.to_lowercase())
 }

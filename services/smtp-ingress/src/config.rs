@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_coordination::LoginLimits;
 use postrider_runtime::config::PlaintextAuth;
 
 /// What the role may do, and how long it waits.
@@ -42,12 +43,8 @@ pub struct Config {
 pub struct Rates {
     /// Failed authentications before a connection is closed; at least 1. Default: 3.
     pub auth_failures: u32,
-    /// Failed authentications of one address within the window. Default: 50.
-    pub auth_failures_per_address: u64,
-    /// Failed authentications for one user name within the window. Default: 100.
-    pub auth_failures_per_account: u64,
-    /// Default: 10 minutes.
-    pub auth_failure_window: Duration,
+    /// Failed authentications of an address, and for a user.
+    pub logins: LoginLimits,
     /// Recipients one account may submit to in an hour. Default: 2,000.
     pub submitted_per_hour: u64,
     /// Messages one address may deliver in a minute. Default: 0.
@@ -96,9 +93,7 @@ impl Default for Rates {
     fn default() -> Self {
         Self {
             auth_failures: 3,
-            auth_failures_per_address: 50,
-            auth_failures_per_account: 100,
-            auth_failure_window: Duration::from_secs(600),
+            logins: LoginLimits::default(),
             submitted_per_hour: 2000,
             received_per_minute: 0,
         }
@@ -133,9 +128,12 @@ impl From<&postrider_runtime::Config> for Config {
             received_lines: limits.received_lines,
             rates: Rates {
                 auth_failures: count(limits.auth_failures_per_connection).max(1),
-                auth_failures_per_address: limits.auth_failures_per_address,
-                auth_failures_per_account: limits.auth_failures_per_account,
-                auth_failure_window: limits.auth_failure_window,
+                logins: LoginLimits {
+                    per_address: limits.auth_failures_per_address,
+                    per_account: limits.auth_failures_per_account,
+                    window: limits.auth_failure_window,
+                    ..LoginLimits::default()
+                },
                 submitted_per_hour: limits.submitted_per_hour,
                 received_per_minute: limits.received_per_minute,
             },

@@ -53,7 +53,7 @@ async fn the_textbooks_dialogue_delivers() {
         mailbox[0]
     );
     assert_eq!(world.log.take(), ["deliver"], "one call and nothing else");
-    assert_eq!((world.steps("accepted"), world.steps("delivered")), (1, 1));
+    assert_eq!((world.steps("accepted"), world.steps("stored")), (1, 1));
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ async fn rates_are_limited_as_long_as_somebody_counts() {
 
 #[tokio::test]
 async fn guessing_passwords_is_slowed_down() {
-    let world = World::with(|config| config.rates.auth_failures_per_account = 2);
+    let world = World::with(|config| config.rates.logins.per_account = 2);
     let mut client = world.connect(Kind::Submission).await;
     client.say("EHLO laptop", "250-").await;
     let wrong = postrider_sasl::encode(b"\0alice@hamburger.edu\0angry");

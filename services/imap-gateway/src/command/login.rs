@@ -3,6 +3,8 @@
 //! A wrong SCRAM proof is answered by the session itself; it is counted when the next attempt begins, or when the
 //! connection ends.
 
+use std::time::Duration;
+
 use postrider_imap::Session;
 use postrider_imap::response::Code;
 use postrider_proto::directory::AuthenticateResponse;
@@ -60,8 +62,8 @@ impl Conversation {
         match self.shared.directory.authenticate(&user, &password, &peer).await {
             Ok(Some(identity)) => self.enter(&identity),
             Ok(None) => {
-                self.failed(&user).await;
-                self.hold_back().await;
+                let delay = self.failed(&user).await;
+                tokio::time::sleep(delay).await;
                 refused()
             }
             Err(failure) => unavailable(&failure),
@@ -69,10 +71,8 @@ impl Conversation {
     }
 
     async fn find_verifier(&mut self, user: String) -> Result<Verifier, Answer> {
-        let wrong_before = self.settle_candidate().await;
-        if wrong_before {
-            self.hold_back().await;
-        }
+        let delay = self.settle_candidate().await;
+        tokio::time::sleep(delay).await;
         if self.is_closed(&user).await {
             return Err(throttled());
         }
@@ -114,56 +114,28 @@ impl Conversation {
         }
     }
 
-    /// Counts the SCRAM exchange before, which did not lead to a login; whether there was one.
-    async fn settle_candidate(&mut self) -> bool {
+    /// Counts the SCRAM exchange before, which did not lead to a login; how long the next answer is to be held back.
+    async fn settle_candidate(&mut self) -> Duration {
         match self.candidate.take() {
-            Some(candidate) => {
-                self.failed(&candidate.user).await;
-                true
-            }
-            None => false,
+            Some(candidate) => self.failed(&candidate.user).await,
+            None => Duration::ZERO,
         }
     }
 
-    /// Counts a failure.
-    async fn failed(&mut self, user: &str) {
+    /// Counts a failure; how long the answer is to be held back.
+    async fn failed(&mut self, user: &str) -> Duration {
         METRICS.login("refused");
         tracing::info!(peer = %self.peer, user, "authentication failed");
-        self.failures = self.failures.saturating_add(1);
-        let window = self.shared.settings.failures.window;
-        let counters = &self.shared.counters;
-        // Without counters there is no limit.
-        let _ = counters
-            .add(&address_key(&self.peer.to_string()), 1, window)
-            .await;
-        if !user.is_empty() {
-            let _ = counters.add(&user_key(user), 1, window).await;
-        }
-    }
-
-    /// Makes guessing slow: longer with every failure, and never quite as long.
-    async fn hold_back(&self) {
-        let delay = self.shared.settings.failures.delay;
-        let times = f64::from(self.failures.clamp(1, 10)) + rand::random_range(0.0..0.5);
-        tokio::time::sleep(delay.mul_f64(times)).await;
+        let limits = &self.shared.settings.logins;
+        limits.count(self.shared.counters.as_ref(), self.peer, user).await
     }
 
     /// Whether there were too many failures lately.
     async fn is_closed(&self, user: &str) -> bool {
-        let limits = &self.shared.settings.failures;
-        self.reached(&address_key(&self.peer.to_string()), limits.per_address)
+        let limits = &self.shared.settings.logins;
+        limits
+            .refuse(self.shared.counters.as_ref(), self.peer, user)
             .await
-            || self.reached(&user_key(user), limits.per_account).await
-    }
-
-    async fn reached(&self, key: &str, most: u64) -> bool {
-        most > 0
-            && self
-                .shared
-                .counters
-                .get(key)
-                .await
-                .is_ok_and(|count| count >= most)
     }
 }
 
@@ -173,13 +145,14 @@ impl Drop for Conversation {
             return;
         };
         METRICS.login("refused");
-        let (shared, peer) = (self.shared.clone(), self.peer.to_string());
+        let (shared, peer) = (self.shared.clone(), self.peer);
         // Outside a runtime there is nobody left who could guess.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                let window = shared.settings.failures.window;
-                let _ = shared.counters.add(&address_key(&peer), 1, window).await;
-                let _ = shared.counters.add(&user_key(&candidate.user), 1, window).await;
+                let limits = &shared.settings.logins;
+                limits
+                    .count(shared.counters.as_ref(), peer, &candidate.user)
+                    .await;
             });
         }
     }
@@ -198,13 +171,4 @@ fn unavailable(failure: &postrider_proto::Failure) -> Answer {
     tracing::warn!(%failure, "authentication is not possible");
     METRICS.login("unavailable");
     Answer::no("authentication is not possible at the moment").with(Code::Unavailable)
-}
-
-/// Shared with the other access protocols, so that one limit holds for all.
-fn address_key(peer: &str) -> String {
-    format!("auth-failures:address:{peer}")
-}
-
-fn user_key(user: &str) -> String {
-    format!("auth-failures:user:{}", user.to_lowercase())
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use postrider_coordination::Memory as Coordination;
+use postrider_coordination::{LoginLimits, Memory as Coordination};
 use postrider_directory::{Argon2Cost, Config as DirectoryConfig, Directory};
-use postrider_imap_gateway::{Failures, ImapGateway, Services, Settings};
+use postrider_imap_gateway::{ImapGateway, Services, Settings};
 use postrider_proto::directory::directory_client::DirectoryClient;
 use postrider_proto::directory::directory_server::DirectoryServer;
 use postrider_proto::directory::{AddAccountRequest, AddDomainRequest};
@@ -76,9 +76,9 @@ impl Node {
         );
         let directory = Link::local(DirectoryServer::new(directory));
         let settings = Settings {
-            failures: Failures {
+            logins: LoginLimits {
                 delay: Duration::from_millis(1),
-                ..settings.failures
+                ..settings.logins
             },
             ..settings
         };
@@ -149,7 +149,13 @@ impl Node {
             received: 1_795_338_960_000,
             ..DeliverRequest::default()
         };
-        let results = self.mail_store.deliver(request).await.unwrap().into_inner().results;
+        let results = self
+            .mail_store
+            .deliver(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .results;
         assert_eq!(results[0].outcome, 1, "{results:?}");
     }
 

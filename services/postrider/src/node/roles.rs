@@ -179,7 +179,7 @@ impl Roles<'_> {
             counters: self.engines.counters.clone(),
             budget: self.budget.clone(),
         };
-        let imap = ImapGateway::new(imap_settings(self.config), services);
+        let imap = ImapGateway::new(postrider_imap_gateway::Settings::from(&**self.config), services);
         front.parts.background.push(Box::pin(imap.background()));
         let listeners = &self.config.listeners;
         front.open("imap", &listeners.imap, false, imap.clone())?;
@@ -190,30 +190,6 @@ impl Roles<'_> {
 /// The operations of this node.
 pub fn local_operations(operations: OperationsService) -> Link {
     Link::local(OperationsServer::new(operations))
-}
-
-fn imap_settings(config: &Config) -> postrider_imap_gateway::Settings {
-    use postrider_imap_gateway::{Failures, Settings, Timeouts};
-    let limits = &config.limits;
-    Settings {
-        hostname: config.hostname.to_string(),
-        plaintext_auth: config.tls.plaintext_auth,
-        append_limit: limits.message_size,
-        connections_per_account: limits.connections_per_account,
-        failures: Failures {
-            per_connection: u8::try_from(limits.auth_failures_per_connection).unwrap_or(u8::MAX),
-            per_address: limits.auth_failures_per_address,
-            per_account: limits.auth_failures_per_account,
-            window: limits.auth_failure_window,
-            ..Failures::default()
-        },
-        timeouts: Timeouts {
-            login: limits.login,
-            idle: limits.imap_idle,
-            ..Timeouts::default()
-        },
-        ..Settings::default()
-    }
 }
 
 /// The way to a role elsewhere; connects when it is first used, and again when it is lost.
