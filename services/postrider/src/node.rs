@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
+use postrider_embedded::Database;
 use postrider_runtime::config::Config;
 use postrider_runtime::journal::{FileJournal, Journal, NoJournal};
 use postrider_runtime::ops::{Ops, Readiness};
@@ -28,6 +29,9 @@ use roles::Roles;
 /// How long the parts may take to end beyond the sessions' own time.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
+/// How often the store is asked whether it still writes.
+const STORE_WATCH: Duration = Duration::from_secs(2);
+
 /// A part of the node that runs until it is told to drain.
 type Part = BoxFuture<'static, Result<()>>;
 
@@ -40,7 +44,7 @@ pub struct Node {
     readiness: Readiness,
     // Dropped last: what the parts have recorded is written then.
     _journal: Arc<dyn Journal>,
-    _engines: Engines,
+    engines: Engines,
 }
 
 /// What runs, by the order in which it ends.
@@ -99,7 +103,7 @@ impl Node {
             contracts,
             readiness,
             _journal: journal,
-            _engines: engines,
+            engines,
         })
     }
 
@@ -119,18 +123,10 @@ impl Node {
         stop: CancellationToken,
         metrics: impl Fn() -> String + Send + Sync + 'static,
     ) -> Result<()> {
-        let Self {
-            config,
-            parts,
-            addresses,
-            readiness,
-            ..
-        } = &self;
-        let _ = parts;
-        for (listener, address) in addresses {
+        for (listener, address) in &self.addresses {
             tracing::info!(listener, %address, "listening");
         }
-        let (config, readiness) = (config.clone(), readiness.clone());
+        let (config, readiness) = (self.config.clone(), self.readiness.clone());
         let Parts {
             first,
             last,
@@ -140,9 +136,12 @@ impl Node {
             ops,
         } = self.parts;
         let mut housekeeping = JoinSet::new();
-        background
-            .into_iter()
-            .for_each(|part| drop(housekeeping.spawn(part)));
+        for part in background {
+            housekeeping.spawn(part);
+        }
+        if let Some(database) = self.engines.database.clone() {
+            housekeeping.spawn(watch_store(database, readiness.clone()));
+        }
         if let Some(ops) = ops {
             housekeeping.spawn(ops.serve(readiness.clone(), metrics));
         }
@@ -161,9 +160,18 @@ impl Node {
         wait_for_all(&mut first, config.limits.drain + LAST_MOMENTS).await;
         end.cancel();
         wait_for_all(&mut last, LAST_MOMENTS).await;
+        housekeeping.shutdown().await;
         let _ = std::fs::remove_file(url_file(&config.data_dir));
         tracing::info!("ended");
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// A store that has stopped writing (a full or broken disk) takes no mail: load balancers should know.
+async fn watch_store(database: Database, readiness: Readiness) {
+    loop {
+        readiness.set("store", database.stopped().map_or(Ok(()), Err));
+        tokio::time::sleep(STORE_WATCH).await;
     }
 }
 
