@@ -104,6 +104,8 @@ pub(crate) struct Acceptor {
 /// A message under way through the rule.
 struct Work<'a> {
     content: Content,
+    /// The id of content that is delivered without having been stored before.
+    inline_id: ContentId,
     envelope: &'a Envelope,
     trace: &'a Trace,
     seed: Seed,
@@ -144,14 +146,18 @@ impl Acceptor {
             trace,
             detail,
         } = message;
-        let seed = self.unresolved.seed(fingerprint, seed);
+        // The content is this attempt's own: its `Received:` differs from an earlier one's, so its id does too.
+        let inline_id = seed.content();
+        let fresh = seed;
+        let seed = self.unresolved.seed(fingerprint, fresh);
         let plan = Plan::new(recipients, &envelope.sender);
         let id = match &content {
-            Content::Inline(_) => seed.content(),
+            Content::Inline(_) => inline_id,
             Content::Stored(id) => *id,
         };
         let mut work = Work {
             content,
+            inline_id,
             envelope: &envelope,
             trace: &trace,
             seed,
@@ -168,7 +174,8 @@ impl Acceptor {
                 Ok(Accepted { content: id })
             }
             Err(refused) => {
-                if refused.unresolved {
+                // What an earlier attempt may have done is not undone by a refusal of this one.
+                if refused.unresolved || (seed != fresh && refused.reply.is_temporary()) {
                     self.unresolved.keep(fingerprint, seed);
                 }
                 self.note(&work, "refused", id, "", format!("{detail}: {}", refused.reply));
@@ -302,10 +309,7 @@ impl Acceptor {
     /// Delivers to accounts; the results in the order of `locals`.
     async fn deliver(&self, work: &Work<'_>, locals: &[Local]) -> Result<Vec<DeliverResult>, Failure> {
         let (given, inline_id) = match &work.content {
-            Content::Inline(bytes) => (
-                Given::Inline(bytes.clone()),
-                work.seed.content().as_bytes().to_vec(),
-            ),
+            Content::Inline(bytes) => (Given::Inline(bytes.clone()), work.inline_id.as_bytes().to_vec()),
             Content::Stored(id) => (Given::ContentId(id.as_bytes().to_vec().into()), Vec::new()),
         };
         let recipient = |local: &Local| DeliverRecipient {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use postrider_types::{AccountId, ContentId, DeliveryId, ReversePath, UnitId};
+use postrider_types::{AccountId, Address, ContentId, DeliveryId, ReversePath, UnitId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// How long a sender may take to try again, and how many such messages are remembered.
@@ -34,9 +34,18 @@ impl Seed {
         DeliveryId::from_bytes(self.derive(b"delivery", &account.get().to_be_bytes()))
     }
 
-    /// The unit for a destination.
-    pub(crate) fn unit(&self, destination: &str) -> UnitId {
-        UnitId::from_bytes(self.derive(b"unit", destination.as_bytes()))
+    /// The unit for these recipients at a destination. The recipients are part of the id, because a seed that was kept may
+    /// meet the same message for others: their unit must not be taken for one that is in the queue already.
+    pub(crate) fn unit<'a>(
+        &self,
+        destination: &str,
+        recipients: impl Iterator<Item = &'a Address>,
+    ) -> UnitId {
+        let mut keys: Vec<String> = recipients.map(Address::key).collect();
+        keys.sort_unstable();
+        // Neither a destination nor an address has a line end.
+        let what = format!("{destination}\n{}", keys.join("\n"));
+        UnitId::from_bytes(self.derive(b"unit", what.as_bytes()))
     }
 
     /// The content, when it is ours to name.
@@ -117,12 +126,15 @@ mod tests {
         assert_eq!(one.delivery(account), one.delivery(account));
         assert_ne!(one.delivery(account), two.delivery(account));
         assert_ne!(one.delivery(account), one.delivery(AccountId::new(8)));
-        assert_ne!(one.unit("a").as_bytes(), one.unit("b").as_bytes());
-        assert!(
-            one.unit("a") <= two.unit("a") || one.0[..6] == two.0[..6],
-            "ids sort by time"
-        );
-        assert_eq!(one.unit("a").as_bytes()[6] >> 4, 7);
+        let (bob, carol): (Address, Address) = ("bob@a".parse().unwrap(), "carol@a".parse().unwrap());
+        let unit =
+            |seed: Seed, destination: &str, to: &[&Address]| seed.unit(destination, to.iter().copied());
+        assert_ne!(unit(one, "a", &[&bob]), unit(one, "b", &[&bob]));
+        assert_ne!(unit(one, "a", &[&bob]), unit(one, "a", &[&carol]));
+        assert_eq!(unit(one, "a", &[&bob, &carol]), unit(one, "a", &[&carol, &bob]));
+        let (first, second) = (unit(one, "a", &[&bob]), unit(two, "a", &[&bob]));
+        assert!(first <= second || one.0[..6] == two.0[..6], "ids sort by time");
+        assert_eq!(first.as_bytes()[6] >> 4, 7);
     }
 
     #[test]

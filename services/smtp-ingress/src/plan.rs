@@ -67,11 +67,11 @@ impl Plan {
             .remote
             .iter()
             .map(|(domain, recipients)| {
+                let id = seed.unit(domain.as_str(), recipients.iter().map(|it| &it.address));
                 let recipients = recipients
                     .iter()
                     .map(|recipient| queued(recipient, None))
                     .collect();
-                let id = seed.unit(domain.as_str());
                 unit(
                     id,
                     Destination::Remote(domain.clone()),
@@ -119,7 +119,8 @@ pub(crate) fn local_unit(
         })
         .collect();
     // A domain has no space, so no domain's unit has this id.
-    let id = seed.unit(&format!("local {name}"));
+    let accounts = locals.iter().map(|local| &local.recipient.address);
+    let id = seed.unit(&format!("local {name}"), accounts);
     NewUnit {
         not_before,
         ..unit(id, Destination::Local, recipients, envelope, content)

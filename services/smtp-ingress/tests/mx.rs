@@ -162,6 +162,62 @@ async fn an_unknown_outcome_with_everything_away_is_not_doubled_by_the_repetitio
 }
 
 #[tokio::test]
+async fn the_same_message_for_others_is_not_taken_for_the_unresolved_one() {
+    let world = World::new();
+    let mut client = world.mx().await;
+    // The queue has the unit for Bob, and is not heard: 451.
+    world.store.set_mood(1, Some(Mood::Temporary));
+    world.store.set_mood(2, Some(Mood::Temporary));
+    *world.queue.unheard.lock() = 3;
+    client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    client.message(LETTER, "451 ").await;
+    client.envelope("a@crepes.fr", &["carol@hamburger.edu"]).await;
+    client.message(LETTER, "250 ").await;
+    let units = world.queue.units.lock().clone();
+    let accounts: Vec<u64> = units
+        .iter()
+        .flat_map(|unit| &unit.recipients)
+        .filter_map(|it| it.local.as_ref().map(|local| local.account.get()))
+        .collect();
+    assert_eq!(accounts, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_repetition_that_is_refused_too_does_not_forget_what_may_have_happened() {
+    let world = World::new();
+    let both = ["bob@hamburger.edu", "carol@hamburger.edu"];
+    world.queue.away.store(true, Ordering::Relaxed);
+    world.store.set_mood(2, Some(Mood::Temporary));
+    let mut client = world.mx().await;
+    client.envelope("a@crepes.fr", &both).await;
+    client.message(LETTER, "451 ").await;
+    assert_eq!(world.store.mailbox(1).len(), 1, "one of two has it");
+    world.store.set_mood(2, None);
+    world.store.rest.lock().put_away = true;
+    client.envelope("a@crepes.fr", &both).await;
+    client.message(LETTER, "451 ").await;
+    world.store.rest.lock().put_away = false;
+    client.envelope("a@crepes.fr", &both).await;
+    client.message(LETTER, "250 ").await;
+    let received = (world.store.mailbox(1).len(), world.store.mailbox(2).len());
+    assert_eq!(received, (1, 1));
+}
+
+#[tokio::test]
+async fn a_repetition_has_other_octets_and_another_content() {
+    let world = World::new();
+    world.store.set_mood(1, Some(Mood::HappensUnheard));
+    world.store.rest.lock().put_away = true;
+    let mut client = world.mx().await;
+    client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    client.message(LETTER, "451 ").await;
+    // The same seed, and a `Received:` that differs: not "a message that is too large".
+    client.envelope("a@crepes.fr", &["carol@hamburger.edu"]).await;
+    client.message(LETTER, "250 ").await;
+    assert_eq!(world.store.mailbox(2).len(), 1);
+}
+
+#[tokio::test]
 async fn a_full_mailbox_is_told_apart_from_a_message_that_never_fits() {
     let world = World::new();
     world.store.set_mood(1, Some(Mood::Full));

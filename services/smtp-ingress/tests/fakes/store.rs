@@ -137,6 +137,13 @@ impl MailStore for FakeStore {
             return Err(Status::unavailable("away"));
         }
         self.log.add("deliver");
+        {
+            // As the real one: an id names the same octets for ever.
+            let mut rest = self.rest.lock();
+            if rest.contents.entry(id.clone()).or_insert_with(|| content.clone()) != &content {
+                return Err(Status::invalid_argument("content exists with other bytes"));
+            }
+        }
         let (mut results, mut hangs) = (Vec::new(), false);
         for recipient in &request.recipients {
             let mood = self.rest.lock().moods.get(&recipient.account).copied();
