@@ -45,6 +45,8 @@ pub(crate) struct Stored {
     pub messages: Vec<MessageRow>,
     /// Those that did not meet it.
     pub modified: UidSet,
+    /// Those that were changed, by nobody else in the same commit before.
+    pub changed: UidSet,
 }
 
 impl Service {
@@ -75,6 +77,7 @@ impl Service {
             stored.version = part.version;
             stored.messages.extend(part.messages);
             stored.modified = stored.modified.union(&part.modified);
+            stored.changed = stored.changed.union(&part.changed);
         }
         if uids.is_empty() {
             stored.version = self.view(account).await?.version();
@@ -132,6 +135,9 @@ impl Operation for StoreSome {
         let any = !changed.is_empty();
         for (place, flags, keywords) in changed {
             if let Some(row) = stored.messages.get_mut(place) {
+                if row.modseq < draft.version() {
+                    stored.changed.insert(row.uid);
+                }
                 *row = draft.set_flags(row, flags, keywords)?;
             }
         }

@@ -320,6 +320,7 @@ impl mail_store_server::MailStore for MailStore {
             version: stored.version.0,
             messages: stored.messages.iter().map(encode::flags_of).collect(),
             modified: stored.modified.to_bytes(),
+            changed: stored.changed.to_bytes(),
         })
     }
 
