@@ -42,10 +42,11 @@ pub(crate) struct Selected {
     pause: Option<Instant>,
 }
 
-/// Flags that the answer to a command has told the client, or, if it was a silent STORE, that the client takes for granted.
+/// Flags that the answer to a command has told the client; or, if it was a silent STORE, what that made of messages.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub states: HashMap<Uid, FlagState>,
+    /// The client computes the flags itself, from what it knew before.
     pub silent: bool,
 }
 
@@ -282,22 +283,16 @@ impl<'a> Changed<'a> {
     }
 
     fn add(&mut self, state: &FlagState) {
-        match self.told.states.get(&state.uid) {
-            Some(told) if told.same_flags(state) => {
-                // The result of a silent STORE is only known to a client that knew what was there before.
-                if self.told.silent && self.foreign.contains(&state.uid) {
-                    self.states.insert(state.uid, state.clone());
-                } else {
-                    self.states.remove(&state.uid);
-                }
-            }
-            Some(_) => {
-                self.foreign.insert(state.uid);
-                self.states.insert(state.uid, state.clone());
-            }
-            None => {
-                self.states.insert(state.uid, state.clone());
-            }
+        let own = self.told.states.get(&state.uid).is_some_and(|told| {
+            // Of a silent STORE, only its own change is known, and only on top of what was there before.
+            told.same_flags(state)
+                && (!self.told.silent || told.modseq == state.modseq && !self.foreign.contains(&state.uid))
+        });
+        if own {
+            self.states.remove(&state.uid);
+        } else {
+            self.foreign.insert(state.uid);
+            self.states.insert(state.uid, state.clone());
         }
     }
 }

@@ -16,6 +16,16 @@ use crate::rows;
 /// Messages of one request: its answer names each, and has to fit a message of the contract.
 const PORTION: usize = 10_000;
 
+/// What became of messages.
+pub(super) struct Changed {
+    /// As they are now, changed or not.
+    pub states: Vec<FlagState>,
+    /// Those that did not meet the condition.
+    pub modified: UidSet,
+    /// Those that this request changed, and nobody else in the same commit.
+    pub alone: UidSet,
+}
+
 impl Exec<'_> {
     pub(super) async fn store(&mut self, store: Store) -> Outcome {
         let named = self.resolve(&store.set, store.uid)?;
@@ -46,10 +56,13 @@ impl Exec<'_> {
             StoreOperation::Add => Operation::Add,
             StoreOperation::Remove => Operation::Remove,
         };
-        let states = self
+        let Changed {
+            states,
+            modified,
+            alone,
+        } = self
             .change_flags(uids, operation, &store.flags, store.unchanged_since)
             .await?;
-        let (states, modified) = states;
         let enabled = self.session.enabled();
         // RFC 7162 §3.1.3: the mod-sequence is told even by a silent one.
         if !store.silent || enabled.condstore {
@@ -60,20 +73,21 @@ impl Exec<'_> {
         }
         let there = u32::try_from(states.len()).unwrap_or(u32::MAX);
         let there = there.saturating_add(modified.len());
-        self.told
-            .states
-            .extend(states.into_iter().map(|state| (state.uid, state)));
+        let known = states
+            .into_iter()
+            .filter(|state| !store.silent || alone.contains(state.uid));
+        self.told.states.extend(known.map(|state| (state.uid, state)));
         Ok((there, modified))
     }
 
-    /// Changes flags of messages: what they are now, and which did not meet the condition.
+    /// Changes flags of messages.
     pub(super) async fn change_flags(
         &mut self,
         uids: &UidSet,
         operation: Operation,
         flags: &FlagList,
         unchanged_since: Option<u64>,
-    ) -> Result<(Vec<FlagState>, UidSet), Stop> {
+    ) -> Result<Changed, Stop> {
         let selected = self.mailbox()?;
         let request = StoreFlagsRequest {
             account: selected.folder.account.get(),
@@ -86,8 +100,11 @@ impl Exec<'_> {
         };
         let stored = self.shared.store.store_flags(request).await.map_err(too_many)?;
         self.mailbox()?.news.reached(Version(stored.version));
-        let states = stored.messages.iter().map(FlagState::of).collect();
-        Ok((states, rows::uids(&stored.modified)?))
+        Ok(Changed {
+            states: stored.messages.iter().map(FlagState::of).collect(),
+            modified: rows::uids(&stored.modified)?,
+            alone: rows::uids(&stored.changed)?,
+        })
     }
 
     fn tell_state(&mut self, state: &FlagState, silent: bool) -> Result<(), Stop> {

@@ -141,7 +141,7 @@ impl Exec<'_> {
             keywords: Vec::new(),
         };
         let states = match self.change_flags(&unseen, Operation::Add, &seen, None).await {
-            Ok((states, _)) => states,
+            Ok(changed) => changed.states,
             // The messages can be read all the same.
             Err(Stop::Answer(_)) => return Ok(UidSet::new()),
             Err(lost) => return Err(lost),
