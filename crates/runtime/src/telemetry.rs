@@ -148,7 +148,9 @@ pub fn log_for_demo() {
 }
 
 fn log_unless_said(level: &str) {
-    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    // The verifier logs what its caller is told as well; a command says it once.
+    let usual = || EnvFilter::new(format!("{level},rustls_platform_verifier=off"));
+    let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| usual());
     let _ = tracing_subscriber::registry()
         .with(log_layer(LogFormat::Text).with_filter(filter))
         .try_init();

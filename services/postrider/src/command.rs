@@ -22,6 +22,9 @@ mod trace;
 /// Where the configuration is looked for when nothing is said, first to last.
 const USUAL_PLACES: [&str; 2] = ["postrider.toml", "/etc/postrider/postrider.toml"];
 
+/// Over the options that every command of a node has, so that its own stand apart.
+pub const NODE: &str = "Which node, and how to print";
+
 /// A mail system: servers that accept, carry, keep and hand out mail.
 #[derive(Parser)]
 #[command(name = "postrider", version, max_term_width = 100)]
@@ -71,10 +74,10 @@ impl Arguments {
 #[derive(Args, Clone, Default)]
 pub struct Place {
     /// The configuration file [default: postrider.toml here, then /etc/postrider/postrider.toml]
-    #[arg(long, value_name = "FILE", env = "POSTRIDER_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "POSTRIDER_CONFIG", hide_env_values = true, global = true, help_heading = NODE)]
     pub config: Option<PathBuf>,
     /// The data directory, in place of the configured one
-    #[arg(long, value_name = "DIR", env = "POSTRIDER_DATA", global = true)]
+    #[arg(long, value_name = "DIR", env = "POSTRIDER_DATA", hide_env_values = true, global = true, help_heading = NODE)]
     pub data: Option<PathBuf>,
 }
 

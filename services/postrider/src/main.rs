@@ -27,11 +27,15 @@ fn main() -> ExitCode {
         // `postrider trace | head` ends like this, and is content.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!(
-                "postrider: {}",
-                format!("{error:#}").trim_end().replace('\n', "; ")
-            );
+            eprintln!("postrider: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, without those that only repeat the one before.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.dedup_by(|cause, before| before.contains(cause.as_str()));
+    causes.join(": ").trim_end().replace('\n', "; ")
 }

@@ -23,7 +23,7 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 
 use super::{Token, token_file, url_file};
-use crate::command::Place;
+use crate::command::{NODE, Place};
 use crate::output::Output;
 
 /// How long reaching the node may take.
@@ -35,16 +35,16 @@ pub struct AdminArgs {
     #[command(flatten)]
     place: Place,
     /// The node's admin listener, as in https://mx.hamburger.edu:7026 [default: as configured, on this machine]
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, help_heading = NODE)]
     admin: Option<String>,
     /// The file with its token [default: admin.token in the data directory]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = NODE)]
     token_file: Option<PathBuf>,
     /// Certificates (PEM) to trust beside the system's, for https
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = NODE)]
     admin_ca: Option<PathBuf>,
     /// Print JSON: one object per line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = NODE)]
     json: bool,
 }
 
@@ -57,7 +57,7 @@ impl AdminArgs {
             .token_file
             .clone()
             .unwrap_or_else(|| token_file(&config.data_dir));
-        let token = Token::read(&token).context("is the node running, and is this its data directory?")?;
+        let token = Token::read(&token)?;
         let channel = self.channel(&url).await.with_context(|| {
             format!("cannot reach the node at {url}; is it running? (`postrider run`, or say --admin URL)")
         })?;

@@ -13,7 +13,12 @@ impl Token {
     /// Reads a token file.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read the token {}", file.display()))?;
+            .with_context(|| {
+            format!(
+                "cannot read the token {}; has a node run in this data directory (--config, --data), and are you its user?",
+                file.display()
+            )
+        })?;
         let text = text.trim();
         anyhow::ensure!(
             text.len() >= 32 && text.is_ascii(),

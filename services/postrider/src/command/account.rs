@@ -28,15 +28,15 @@ pub struct Account {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Open a mailbox; prints a generated password unless one is piped in
+    /// Open a mailbox; a password is generated and printed unless --password-stdin
     Add {
         /// As in bob@hamburger.edu; the domain must be ours
         address: String,
         /// For people, as in "Bob Burger"
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         name: String,
         /// The most it may hold, as in 5GiB [default: no limit]
-        #[arg(long, value_parser = parse_size, default_value = "0", hide_default_value = true)]
+        #[arg(long, value_parser = parse_size, value_name = "SIZE", default_value = "0", hide_default_value = true)]
         quota: u64,
         /// Read the password from standard input
         #[arg(long)]
@@ -49,30 +49,45 @@ enum Action {
         domain: Option<String>,
     },
     /// Show one mailbox, with what it holds
-    Show { address: String },
+    Show {
+        /// As `list` prints it
+        address: String,
+    },
     /// Set a new password; the old one is out at once
     Passwd {
+        /// As `list` prints it
         address: String,
         /// Read the password from standard input [default: one is generated and printed]
         #[arg(long)]
         password_stdin: bool,
     },
     /// Change name or quota
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
+        /// As `list` prints it
         address: String,
         /// For people
-        #[arg(long)]
+        #[arg(long, group = "change")]
         name: Option<String>,
         /// The most it may hold, as in 5GiB; 0: no limit
-        #[arg(long, value_parser = parse_size)]
+        #[arg(long, group = "change", value_parser = parse_size, value_name = "SIZE")]
         quota: Option<u64>,
     },
     /// Nobody can log in, and mail to it is refused; what it holds stays
-    Disable { address: String },
-    /// Take that back
-    Enable { address: String },
+    Disable {
+        /// As `list` prints it
+        address: String,
+    },
+    /// Open a disabled mailbox again
+    Enable {
+        /// As `list` prints it
+        address: String,
+    },
     /// Close a mailbox and delete all of its mail
-    Remove { address: String },
+    Remove {
+        /// As `list` prints it
+        address: String,
+    },
     /// Passwords for single devices
     AppPassword(app_password::AppPassword),
 }

@@ -20,7 +20,7 @@ pub struct Alias {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Add targets to an alias, making it if it is new
+    /// Add targets to an alias; a new one is made
     Add {
         /// As in team@hamburger.edu, or @hamburger.edu for the catch-all
         address: String,

@@ -20,14 +20,19 @@ pub struct AppPassword {
 enum Action {
     /// Make one, and print it this once
     Add {
+        /// The account's
         address: String,
         /// What it is for, as in "Bob's phone"
         label: String,
     },
     /// List them, without the passwords
-    List { address: String },
+    List {
+        /// The account's
+        address: String,
+    },
     /// Remove one: whoever uses it is out
     Remove {
+        /// The account's
         address: String,
         /// As `list` shows it
         id: String,

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use super::Place;
+use super::{NODE, Place};
 use crate::output::Output;
 
 /// Check the configuration, or print what is in effect
@@ -12,7 +12,7 @@ pub struct ConfigCommand {
     #[command(flatten)]
     place: Place,
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = NODE)]
     json: bool,
     #[command(subcommand)]
     action: Action,
@@ -22,7 +22,7 @@ pub struct ConfigCommand {
 enum Action {
     /// Read file and environment, and say what is wrong: key, file and line
     Check,
-    /// Print every key with its effective value, defaults included, secrets hidden
+    /// Print the effective value of every key that has one, defaults included, secrets hidden
     Show,
 }
 

@@ -1,6 +1,6 @@
 //! `postrider queue`: what waits to be sent, and what to do about it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clap::{Args, Subcommand, ValueEnum};
 use postrider_proto::Link;
 use postrider_proto::queue::act_request::Action as Act;
@@ -10,6 +10,7 @@ use postrider_proto::queue::{
     ResumeDomainRequest, State, SuspendDomainRequest, Unit,
 };
 use serde::Serialize;
+use tonic::{Code, Status};
 
 use crate::admin::{AdminArgs, failure};
 use crate::output::{self, Output};
@@ -25,12 +26,12 @@ pub struct Queue {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List what waits, oldest first
+    /// List what waits, oldest first; prints nothing when nothing waits
     List {
         #[command(flatten)]
         select: Select,
         /// At most so many
-        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
         limit: u32,
     },
     /// Show one message with its recipients and replies
@@ -38,7 +39,7 @@ enum Action {
         /// As `list` prints it
         id: String,
     },
-    /// No attempt until released
+    /// Make no attempt until released
     Hold(Which),
     /// Let held messages go, now
     Release(Which),
@@ -46,8 +47,8 @@ enum Action {
     Retry(Which),
     /// Send somewhere else than the domain's MX, now
     Reroute {
-        /// host[:port]; empty: to the MX again
-        #[arg(long)]
+        /// Where to; empty: to the MX again
+        #[arg(long, value_name = "HOST[:PORT]")]
         to: String,
         #[command(flatten)]
         which: Which,
@@ -56,13 +57,17 @@ enum Action {
     Cancel(Which),
     /// Stop all delivery to a domain; new mail for it waits
     Suspend {
+        /// As in crepes.fr
         domain: String,
         /// For the next operator
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
     /// Deliver to the domain again
-    Resume { domain: String },
+    Resume {
+        /// As in crepes.fr
+        domain: String,
+    },
     /// List suspended domains
     Suspended,
     /// How much waits, and since when
@@ -73,15 +78,15 @@ enum Action {
 #[derive(Args, Default)]
 struct Select {
     /// Only to this domain
-    #[arg(long)]
+    #[arg(long, value_name = "DOMAIN")]
     destination: Option<String>,
     /// Only from this sender
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
     /// Only to this recipient
-    #[arg(long)]
+    #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
-    /// Only in this state
+    /// Only in this state; may be repeated
     #[arg(long)]
     state: Vec<StateArgument>,
 }
@@ -151,7 +156,7 @@ impl Queue {
                 let unit = queue
                     .get_unit(GetUnitRequest { id })
                     .await
-                    .map_err(failure)?
+                    .map_err(gone)?
                     .into_inner();
                 output.record(&Row::from(unit), Row::page)?;
             }
@@ -225,6 +230,14 @@ async fn act(
         Some(why) => anyhow::bail!("not done for all: {why}"),
         None if done == 0 && named > 0 => anyhow::bail!("no such message in the queue"),
         None => Ok(()),
+    }
+}
+
+/// What is not in the queue has left it, as a rule.
+fn gone(status: Status) -> anyhow::Error {
+    match status.code() {
+        Code::NotFound => anyhow!("it is not in the queue; `postrider trace --id ID` says what became of it"),
+        _ => failure(status),
     }
 }
 

@@ -124,7 +124,7 @@ async fn statistics(client: &Client, output: &mut Output) -> Result<()> {
     });
     output.record(&data, |_| {
         format!(
-            "accounts  {}\nmessages  {}\ncontents  {} in {}\nsegments  {}, {} of them dead\ndatabase  {}\nqueue     {} units",
+            "mailboxes {}\nmessages  {}\ncontents  {} in {}\nsegments  {}, {} of them dead\ndatabase  {}\nqueue     {} units",
             store.accounts,
             store.messages,
             store.contents,
