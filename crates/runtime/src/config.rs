@@ -38,7 +38,7 @@ pub enum Role {
     ImapGateway,
     /// POP3.
     Pop3Gateway,
-    /// HTTP.
+    /// HTTP; not part of this build.
     WebGateway,
     /// Mailboxes.
     MailStore,
@@ -68,7 +68,7 @@ pub struct Config {
     pub coordination: Coordination,
     /// Sending to other servers.
     pub outbound: Outbound,
-    /// Where roles are that are not in this process.
+    /// Where roles are that are not in this process, as `http://host:port` of their `rpc` listener; a name may resolve to many instances.
     pub services: Services,
     /// What anybody may use of the node.
     pub limits: Limits,
@@ -114,7 +114,7 @@ pub enum StorageEngine {
     /// In `data_dir`, on one machine.
     #[default]
     Embedded,
-    /// ScyllaDB or Apache Cassandra.
+    /// ScyllaDB or Apache Cassandra; not part of this build.
     Cql,
 }
 
@@ -152,14 +152,14 @@ impl Default for Storage {
 pub struct Cql {
     /// Nodes to begin with, `host:port`. Default: none.
     pub contact_points: Vec<String>,
-    /// Default: `postrider`.
+    /// Where the tables are. Default: `postrider`.
     pub keyspace: String,
     /// Copies of every row, when the keyspace is made. Default: 3.
     pub replication_factor: u32,
-    /// Default: none.
+    /// Who logs in to the nodes. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
-    /// Default: none.
+    /// With which password. Default: none.
     #[serde(skip_serializing_if = "Hidden::is_empty")]
     pub password: Hidden,
 }
@@ -185,7 +185,7 @@ pub enum QueueEngine {
     /// In `data_dir`, on one machine.
     #[default]
     Embedded,
-    /// Kafka for wake-ups; the rows are in `[storage.cql]`.
+    /// Kafka for wake-ups, the rows in `[storage.cql]`; not part of this build.
     Kafka,
 }
 
@@ -237,12 +237,12 @@ impl Default for Retry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kafka {
-    /// `host:port`. Default: none.
+    /// Brokers to begin with, `host:port`. Default: none.
     pub brokers: Vec<String>,
-    /// Default: none.
+    /// Who logs in to the brokers. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
-    /// Default: none.
+    /// With which password. Default: none.
     #[serde(skip_serializing_if = "Hidden::is_empty")]
     pub password: Hidden,
 }
@@ -254,7 +254,7 @@ pub enum CoordinationEngine {
     /// Within this process.
     #[default]
     Memory,
-    /// Between processes.
+    /// Between processes; not part of this build.
     Redis,
 }
 
@@ -272,7 +272,7 @@ pub struct Coordination {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// `redis://[user:password@]host:port`. Default: none.
+    /// The server, `redis://[user:password@]host:port`. Default: none.
     pub url: HiddenUrl,
 }
 
@@ -311,7 +311,7 @@ pub enum OutboundTls {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbound {
-    /// `"system"`, or DNS servers. Default: `"system"`.
+    /// `"system"` (as `/etc/resolv.conf` says), or DNS servers as a list of `address:port`. Default: `"system"`.
     pub resolver: Resolver,
     /// Addresses to send from, used in turn. Default: the system's choice.
     pub source_addresses: Vec<IpAddr>,
@@ -348,20 +348,20 @@ impl Default for Outbound {
     }
 }
 
-/// `[services]`: where roles are that are not in this process, as `http://host:port`. A name may resolve to many instances.
+/// `[services]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Services {
-    /// Default: none.
+    /// Where `mail-store` runs. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub mail_store: String,
-    /// Default: none.
+    /// Where `directory` runs. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub directory: String,
-    /// Default: none.
+    /// Where `smtp-ingress` runs. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub submission: String,
-    /// Default: none.
+    /// Where `delivery-worker` runs, which serves the operators' view of the queue. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub queue: String,
 }

@@ -38,7 +38,7 @@ pub struct Limits {
     pub auth_failures_per_address: u64,
     /// Wrong passwords for one account within `auth_failure_window` before it is refused unheard. Default: 100.
     pub auth_failures_per_account: u64,
-    /// Default: 10 minutes.
+    /// How long a wrong password is counted. Default: 10 minutes.
     #[serde(with = "duration")]
     pub auth_failure_window: Duration,
 

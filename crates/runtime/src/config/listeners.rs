@@ -16,15 +16,15 @@ pub struct Listeners {
     pub submission: Listener,
     /// Mail from our users, TLS. Default: port 2465; production: 465.
     pub submissions: Listener,
-    /// Default: port 2110; production: 110.
+    /// POP3, STLS. Default: port 2110; production: 110.
     pub pop3: Listener,
-    /// TLS. Default: port 2995; production: 995.
+    /// POP3, TLS. Default: port 2995; production: 995.
     pub pop3s: Listener,
-    /// Default: port 2143; production: 143.
+    /// IMAP, STARTTLS. Default: port 2143; production: 143.
     pub imap: Listener,
-    /// TLS. Default: port 2993; production: 993.
+    /// IMAP, TLS. Default: port 2993; production: 993.
     pub imaps: Listener,
-    /// Default: port 8080; production: 80 and 443.
+    /// HTTP; not part of this build. Default: port 8080; production: 80 and 443.
     pub http: Listener,
     /// gRPC between roles. Default: off; production: 7025, reachable by the cluster alone.
     pub rpc: Listener,
@@ -38,11 +38,11 @@ pub struct Listeners {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub struct Listener {
-    /// Addresses as `host:port`; none turns it off.
+    /// Addresses with ports, as in `["0.0.0.0:25", "[::]:25"]`; an empty list turns the listener off.
     pub bind: Vec<SocketAddr>,
     /// Expect the PROXY protocol (v1 or v2) from the balancers in `proxy_trusted`, and serve nobody else. Default: false.
     pub proxy_protocol: bool,
-    /// Networks of the balancers. Default: none.
+    /// Networks of the balancers, as in `["10.0.0.0/8"]`. Default: none.
     pub proxy_trusted: Vec<Network>,
 }
 
