@@ -74,17 +74,20 @@ impl ContentWriter {
         };
         let id = self.id;
         let (located, remove) = blocking(move || large.close(id)).await?;
-        let outcome = self
-            .core
-            .waiting
-            .submit(Contents::Written(located), |_| Ok(()))
-            .await;
-        match outcome {
-            // The row may exist: only the next start knows whether the file is needed.
-            Ok(()) | Err(Error::Unknown(_)) => remove.disarm(),
-            Err(_) => {}
-        }
-        outcome.map(|()| located.length)
+        let waiting = Arc::clone(&self.core.waiting);
+        // In a task of its own: a caller that goes away now must not take the file from under a row that is being committed.
+        let entered = tokio::spawn(async move {
+            let path = remove.disarm();
+            let outcome = waiting.submit(Contents::Written(located), |_| Ok(())).await;
+            // If the outcome is unknown the row may exist: only the next start knows whether the file is needed.
+            if !matches!(outcome, Ok(()) | Err(Error::Unknown(_))) {
+                drop(RemoveOnDrop(path));
+            }
+            outcome
+        });
+        let outcome = entered.await;
+        outcome.map_err(|error| Error::Unknown(format!("a write was interrupted: {error}")))??;
+        Ok(located.length)
     }
 
     /// Moves what is gathered into the file, which is created first.
@@ -164,8 +167,8 @@ impl Large {
 struct RemoveOnDrop(Option<PathBuf>);
 
 impl RemoveOnDrop {
-    fn disarm(mut self) {
-        self.0 = None;
+    fn disarm(mut self) -> Option<PathBuf> {
+        self.0.take()
     }
 
     fn error(&self, error: &std::io::Error) -> Error {

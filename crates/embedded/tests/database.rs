@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -506,6 +508,63 @@ async fn a_backup_of_a_busy_directory_is_a_good_directory() {
     assert_eq!(findings(&copy), [""; 0]);
     sweep_all(&db).await;
     assert_eq!(findings(&db), [""; 0]);
+}
+
+/// A job that occupies the committer: says that it runs, then waits to be released.
+fn blocker(db: &Database) -> (impl Future<Output = Result<()>> + use<>, Receiver<()>, Sender<()>) {
+    let (running, runs) = channel();
+    let (release, released) = channel();
+    let released = Mutex::new(released);
+    let db = db.clone();
+    let job = async move {
+        db.write(Vec::new(), move |_| {
+            let _ = running.send(());
+            let _ = released.lock().unwrap().recv();
+            Ok(())
+        })
+        .await
+    };
+    (job, runs, release)
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_no_row_without_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path()).await;
+    let waits = async |jobs: u64| {
+        while db.statistics().await.unwrap().waiting != jobs {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    // One batch is being committed and the next is ready, so that what comes now shares the one after.
+    let (first, first_runs, release_first) = blocker(&db);
+    let first = tokio::spawn(first);
+    tokio::task::yield_now().await;
+    first_runs.recv().unwrap();
+    let next = tokio::spawn({
+        let db = db.clone();
+        async move { db.write(Vec::new(), |_| Ok(())).await }
+    });
+    tokio::task::yield_now().await;
+    waits(0).await;
+    let mut writer = db.content_writer(ContentId::from_bytes([1; 16]));
+    writer.write(&body(1, 300_000)).await.unwrap();
+    let large = tokio::spawn(writer.finish());
+    waits(1).await;
+    let (last, last_runs, release_last) = blocker(&db);
+    let last = tokio::spawn(last);
+    waits(2).await;
+    release_first.send(()).unwrap();
+    // The row is written by now, its transaction is still open.
+    last_runs.recv().unwrap();
+    large.abort();
+    assert!(large.await.unwrap_err().is_cancelled());
+    release_last.send(()).unwrap();
+    for job in [first, next, last] {
+        job.await.unwrap().unwrap();
+    }
+    assert_eq!(findings(&db), Vec::<String>::new());
+    assert_eq!(sweep_all(&db).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
