@@ -251,7 +251,26 @@ impl Lane {
 async fn work(service: &Arc<Service>, account: &Arc<Account>, mut jobs: Vec<Box<dyn Job>>) {
     let gate = account.gate.lock().await;
     let done = attempts(service, account, &mut jobs).await;
-    drop(gate);
+    let never = matches!(&done, Err(failure) if failure.kind != Kind::Unavailable);
+    if jobs.len() == 1 || !never {
+        drop(gate);
+        return settle(service, account, jobs, done).await;
+    }
+    // What can never be committed (its content is gone, say) must not take with it what happened to wait beside it.
+    for job in jobs {
+        let mut alone = vec![job];
+        let done = attempts(service, account, &mut alone).await;
+        settle(service, account, alone, done).await;
+    }
+}
+
+/// Answers callers.
+async fn settle(
+    service: &Arc<Service>,
+    account: &Account,
+    jobs: Vec<Box<dyn Job>>,
+    done: Result<Option<Version>, Failure>,
+) {
     match done {
         Ok(version) => {
             jobs.into_iter().for_each(|job| job.answer(None));

@@ -136,6 +136,49 @@ async fn a_storm_on_one_account_is_few_commits() {
     assert!(head.version.0 <= 4, "{} commits", head.version);
 }
 
+/// A delivery of content that was swept meanwhile can never be committed; those that share its commit can.
+#[tokio::test]
+async fn what_cannot_be_committed_fails_alone() {
+    let (engine, mut client) = fresh();
+    deliver(&mut client, 7, letter("0@a", "s", "", "b")).await;
+    let parts = [
+        put_message_request::Part::Options(PutMessageOptions { max_size: 0 }),
+        put_message_request::Part::Chunk(letter("1@a", "s", "", "b")),
+    ];
+    let requests = parts.map(|part| PutMessageRequest { part: Some(part) });
+    let put = client.put_message(futures::stream::iter(requests)).await;
+    let content_id = put.unwrap().into_inner().content_id;
+    assert_eq!(engine.sweep(i64::MAX as u64).await.unwrap().deleted, 1);
+    let gone = DeliverRequest {
+        content: Some(deliver_request::Content::ContentId(content_id)),
+        recipients: vec![recipient(7)],
+        ..Default::default()
+    };
+    engine.inject(
+        Operation::Commit,
+        Fault::Delay(std::time::Duration::from_millis(50)),
+    );
+    let send = |request: DeliverRequest| {
+        let mut client = client.clone();
+        async move {
+            let answer = client.deliver(request).await.unwrap().into_inner();
+            (answer.results[0].outcome(), answer.results[0].uid)
+        }
+    };
+    let good = |id| delivery(letter(id, "s", "", "b"), vec![recipient(7)]);
+    // The first is under way while the others come to wait together.
+    let outcomes = join_all([good("2@a"), good("3@a"), gone, good("4@a")].map(send)).await;
+    assert_eq!(
+        outcomes,
+        [
+            (Outcome::Delivered, 2),
+            (Outcome::Delivered, 3),
+            (Outcome::Temporary, 0),
+            (Outcome::Delivered, 4)
+        ]
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_instances_meet_on_one_account_in_memory() {
     two_instances(Memory::new(), 40).await;
