@@ -29,7 +29,7 @@ pub struct Limits {
     pub connections_per_account: usize,
     /// Messages over one SMTP connection. Default: 1,000.
     pub messages_per_connection: usize,
-    /// Commands that failed before an SMTP, IMAP or POP3 connection is closed. Default: 25.
+    /// Commands that failed before an SMTP or POP3 connection is closed. Default: 25.
     pub errors_per_connection: usize,
 
     /// Wrong passwords before a connection is closed. Default: 3.
