@@ -10,6 +10,44 @@ use postrider_types::{Keyword, Uid, Version};
 
 use crate::delivery::Delivered;
 
+/// Bytes of rows that one answer of a stream has at most, unless a single row has more: far below what the transport
+/// takes ([`postrider_proto::MAX_MESSAGE_BYTES`]), however large the descriptions are that senders made us write.
+const ANSWER: usize = 1 << 20;
+/// What a row's numbers and ids take at most.
+const NUMBERS: usize = 100;
+
+/// Cuts rows into answers of a bounded size.
+pub(crate) fn portions<T>(rows: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut portions: Vec<Vec<T>> = Vec::new();
+    let mut left = 0;
+    for row in rows {
+        let size = size(&row);
+        match portions.last_mut() {
+            Some(portion) if size <= left => portion.push(row),
+            _ => {
+                portions.push(vec![row]);
+                left = ANSWER;
+            }
+        }
+        left = left.saturating_sub(size);
+    }
+    portions
+}
+
+/// About how many bytes a message row takes.
+pub(crate) fn message_size(row: &wire::MessageRow) -> usize {
+    let keywords: usize = row.keywords.iter().map(|keyword| keyword.len() + 2).sum();
+    NUMBERS + row.description.len() + keywords
+}
+
+/// About how many bytes a commit takes.
+pub(crate) fn commit_size(commit: &wire::Commit) -> usize {
+    let change = |change: &wire::Change| {
+        NUMBERS + change.uids.len() + change.messages.iter().map(message_size).sum::<usize>()
+    };
+    NUMBERS + commit.changes.iter().map(change).sum::<usize>()
+}
+
 pub(crate) fn folder(row: &FolderRow) -> wire::Folder {
     if !row.exists {
         return wire::Folder {
@@ -123,5 +161,30 @@ fn change(change: &Change, version: Version) -> wire::Change {
         folder: folder.0,
         messages: states.iter().map(state).collect(),
         uids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_are_bounded_and_keep_the_order() {
+        let rows = vec![3, ANSWER - 3, 1, 2 * ANSWER, 5, ANSWER, 7, 8];
+        assert_eq!(
+            portions(rows, |row| *row),
+            [
+                vec![3, ANSWER - 3],
+                vec![1],
+                vec![2 * ANSWER],
+                vec![5],
+                vec![ANSWER],
+                vec![7, 8]
+            ]
+        );
+        assert_eq!(
+            portions(Vec::<usize>::new(), |row| *row),
+            Vec::<Vec<usize>>::new()
+        );
     }
 }

@@ -412,12 +412,8 @@ impl mail_store_server::MailStore for MailStore {
             Ok(changes.next().await?.map(|page| (page, changes)))
         });
         let pages = stream::iter(first.map(Ok)).chain(rest);
-        answer(
-            pages
-                .map_ok(page)
-                .map_err(|failure: Failure| failure.into())
-                .boxed(),
-        )
+        let pages = pages.map_err(|failure: Failure| Status::from(failure));
+        answer(pages.map_ok(commits).try_flatten().boxed())
     }
 
     type WatchStream = Answers<wire::WatchResponse>;
@@ -460,24 +456,33 @@ fn entry(message: wire::AppendMessage) -> Result<NewEntry, Failure> {
 /// Pages of rows as answers; rows that did not change since are left out.
 fn messages(pages: Pages, since: Version) -> impl Stream<Item = Result<wire::ListMessagesResponse, Status>> {
     stream::try_unfold(pages, move |mut pages| async move {
-        while let Some(page) = pages.next().await? {
-            let rows = page.into_iter().filter(|(row, _)| row.modseq > since);
-            let messages: Vec<_> = rows
-                .map(|(row, description)| encode::message(&row, description))
-                .collect();
-            if !messages.is_empty() {
-                return Ok(Some((wire::ListMessagesResponse { messages }, pages)));
-            }
-        }
-        Ok(None)
+        let Some(page) = pages.next().await? else {
+            return Ok(None);
+        };
+        let rows = page.into_iter().filter(|(row, _)| row.modseq > since);
+        let rows = rows.map(|(row, description)| encode::message(&row, description));
+        let answers = encode::portions(rows.collect(), encode::message_size)
+            .into_iter()
+            .map(|messages| Ok(wire::ListMessagesResponse { messages }));
+        Ok::<_, Status>(Some((stream::iter(answers), pages)))
     })
+    .try_flatten()
 }
 
-fn page(page: Page) -> wire::ListChangesResponse {
-    wire::ListChangesResponse {
-        resync: page.resync,
-        commits: page.commits.iter().map(|row| encode::commit(row)).collect(),
+/// A page of commits as answers.
+fn commits(page: Page) -> impl Stream<Item = Result<wire::ListChangesResponse, Status>> {
+    let all = page.commits.iter().map(|row| encode::commit(row)).collect();
+    let mut portions = encode::portions(all, encode::commit_size);
+    if page.resync {
+        // It says something without commits too.
+        portions.resize_with(portions.len().max(1), Vec::new);
     }
+    stream::iter(portions.into_iter().map(move |commits| {
+        Ok(wire::ListChangesResponse {
+            resync: page.resync,
+            commits,
+        })
+    }))
 }
 
 /// What a watcher is told, while what it asks is taken in. Ends when the requests end.

@@ -843,3 +843,48 @@ async fn nonsense_is_refused() {
         Code::InvalidArgument
     );
 }
+
+/// A sender can make descriptions large, and a user can make changes large: no answer may outgrow the transport.
+#[tokio::test]
+async fn large_rows_come_in_more_answers() {
+    let (_, mut client) = fresh();
+    let to: Vec<String> = (0..1000)
+        .map(|at| format!("somebody-with-a-long-name-{at}@hamburger.edu"))
+        .collect();
+    let letter = Bytes::from(format!("Subject: s\r\nTo: {}\r\n\r\nbody\r\n", to.join(",\r\n ")));
+    for _ in 0..100 {
+        deliver(&mut client, 7, letter.clone()).await;
+    }
+    let request = ListMessagesRequest {
+        account: 7,
+        folder: INBOX,
+        with_description: true,
+        ..Default::default()
+    };
+    let listed = rows(&mut client, request).await;
+    assert_eq!(
+        listed.iter().map(|row| row.uid).collect::<Vec<_>>(),
+        Vec::from_iter(1..=100)
+    );
+    let bytes: usize = listed.iter().map(|row| row.description.len()).sum();
+    assert!(bytes > postrider_proto::MAX_MESSAGE_BYTES, "{bytes} bytes");
+
+    let keywords: Vec<String> = (0..64).map(|at| format!("{at:0>200}")).collect();
+    for flags in [SEEN, DELETED, SEEN, DELETED, SEEN] {
+        let request = StoreFlagsRequest {
+            account: 7,
+            folder: INBOX,
+            uids: uids(&Vec::from_iter(1..=100)),
+            operation: store_flags_request::Operation::Replace.into(),
+            flags,
+            keywords: keywords.clone(),
+            ..Default::default()
+        };
+        client.store_flags(request).await.unwrap();
+    }
+    let commits = changes(&mut client, 7, 1, 0).await.unwrap();
+    assert_eq!(
+        commits.iter().map(|commit| commit.version).collect::<Vec<_>>(),
+        Vec::from_iter(2..=105)
+    );
+}
