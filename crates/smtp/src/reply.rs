@@ -212,9 +212,10 @@ impl ReplyParser {
             Some((b'-', text)) => (false, text),
             Some(_) => return Err(ReplyError::Malformed),
         };
-        let text = String::from_utf8_lossy(text);
+        // It is shown to people, on terminals and in logs: no escape sequence of theirs gets there.
+        let text = String::from_utf8_lossy(text).replace(char::is_control, " ");
         let (lines, whole) = match self.begun.take() {
-            None => (1, text.into_owned()),
+            None => (1, text),
             Some((begun, _, _)) if begun != code => return Err(ReplyError::Malformed),
             Some((_, mut whole, lines)) => {
                 whole.push('\n');

@@ -87,6 +87,12 @@ impl Client {
         self.give(Content::Piece(piece));
     }
 
+    /// The last piece, and with it the end; after [`Event::Content`]. With BDAT the piece is the last chunk, so a message of
+    /// one piece is one command and one reply.
+    pub fn last(&mut self, piece: Bytes) {
+        self.give(Content::Last(piece));
+    }
+
     /// The message is whole; after [`Event::Content`].
     pub fn end(&mut self) {
         self.give(Content::End);

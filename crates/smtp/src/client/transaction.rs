@@ -31,6 +31,7 @@ pub struct Envelope {
 /// What the owner gave.
 pub(super) enum Content {
     Piece(Bytes),
+    Last(Bytes),
     End,
     Abandon,
 }
@@ -321,8 +322,13 @@ impl Client {
                 self.state = State::Transaction(transaction);
                 Flow::Again
             }
+            Some(Content::Last(piece)) => {
+                self.end_of_content(&mut transaction, &piece, output);
+                self.state = State::Transaction(transaction);
+                Flow::Again
+            }
             Some(Content::End) => {
-                self.end_of_content(&mut transaction, output);
+                self.end_of_content(&mut transaction, b"", output);
                 self.state = State::Transaction(transaction);
                 Flow::Again
             }
@@ -342,10 +348,19 @@ impl Client {
         self.show_content(piece);
     }
 
-    fn end_of_content(&mut self, transaction: &mut Transaction, output: &mut BytesMut) {
+    fn end_of_content(&mut self, transaction: &mut Transaction, piece: &[u8], output: &mut BytesMut) {
         match transaction.stuffer.take() {
-            Some(stuffer) => stuffer.finish(output),
-            None => self.bdat(0, " LAST", output),
+            Some(mut stuffer) => {
+                stuffer.encode(piece, output);
+                stuffer.finish(output);
+            }
+            None => {
+                self.bdat(piece.len(), " LAST", output);
+                output.extend_from_slice(piece);
+            }
+        }
+        if !piece.is_empty() {
+            self.show_content(piece);
         }
         transaction.awaited.push_back(Expect::End);
         transaction.end_sent = true;
