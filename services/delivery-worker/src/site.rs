@@ -6,11 +6,12 @@
 //! Concurrency begins small, grows by one for each round of messages that went well, and is halved when the site says 421,
 //! falls silent or cannot be reached.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_queue::engine::WakeUp;
+use postrider_types::UnitId;
 use tokio::sync::Notify;
 
 use crate::resolve::Trouble;
@@ -34,6 +35,8 @@ pub struct Site {
 struct State {
     senders: HashMap<u64, VecDeque<WakeUp>>,
     turns: VecDeque<u64>,
+    /// The rows that wait, by unit and generation: the reconciler finds them again and again.
+    known: HashSet<(UnitId, u64)>,
     waiting: usize,
     connections: usize,
     /// Connections that have nothing to do right now.
@@ -50,6 +53,8 @@ pub enum Added {
     Waits,
     /// It waits, and one more connection is to be made. It is counted already.
     Connect,
+    /// It waits already.
+    Known,
     /// Too many wait already.
     Full,
     /// The site could not be reached a moment ago: do not try.
@@ -62,6 +67,7 @@ impl Site {
         let state = State {
             senders: HashMap::new(),
             turns: VecDeque::new(),
+            known: HashSet::new(),
             waiting: 0,
             connections: 0,
             idle: 0,
@@ -81,6 +87,10 @@ impl Site {
     pub fn add(&self, sender: u64, wake_up: WakeUp, most: usize) -> Added {
         let mut state = self.state.lock();
         state.used = Instant::now();
+        let row = (wake_up.unit, wake_up.generation);
+        if state.known.contains(&row) {
+            return Added::Known;
+        }
         match &state.avoided {
             Some((until, trouble)) if *until > state.used => return Added::Avoided(trouble.clone()),
             _ => state.avoided = None,
@@ -88,6 +98,7 @@ impl Site {
         if state.waiting >= most {
             return Added::Full;
         }
+        state.known.insert(row);
         let queue = state.senders.entry(sender).or_default();
         queue.push_back(wake_up);
         if queue.len() == 1 {
@@ -111,7 +122,10 @@ impl Site {
         } else {
             state.turns.push_back(sender);
         }
-        state.waiting -= usize::from(next.is_some());
+        if let Some(next) = &next {
+            state.known.remove(&(next.unit, next.generation));
+            state.waiting -= 1;
+        }
         if state.waiting > 0 {
             self.arrived.notify_one();
         }
@@ -205,7 +219,6 @@ impl Drop for Idle<'_> {
 #[cfg(test)]
 mod tests {
     use postrider_queue::engine::Lane;
-    use postrider_types::UnitId;
 
     use super::*;
 
@@ -229,6 +242,22 @@ mod tests {
         let order: Vec<WakeUp> = std::iter::from_fn(|| site.pop()).collect();
         assert_eq!(order, [bulk[0].clone(), single, bulk[1].clone(), bulk[2].clone()]);
         assert!(site.pop().is_none());
+    }
+
+    #[test]
+    fn a_unit_that_is_found_again_waits_once() {
+        let site = Site::new(Vec::new(), 4);
+        let unit = wake_up();
+        site.add(1, unit.clone(), 1);
+        assert_eq!(site.add(1, unit.clone(), 1), Added::Known, "and is not put off");
+        let changed = WakeUp {
+            generation: 2,
+            ..unit.clone()
+        };
+        assert_eq!(site.add(1, changed, 1), Added::Full);
+        assert_eq!(site.pop(), Some(unit.clone()));
+        assert_eq!(site.pop(), None);
+        assert_ne!(site.add(1, unit, 1), Added::Known);
     }
 
     #[test]
