@@ -40,6 +40,9 @@ pub struct Report {
     pub reply: String,
     /// Position of the recipient, its outcome, and the reply about it in one line.
     pub recipients: Vec<(usize, Outcome, String)>,
+    /// The other side took the message for some recipients and takes the rest with another one (RFC 5321 §4.5.3.1.10): they
+    /// are due at once, and this does not count as an attempt that failed.
+    pub rest_at_once: bool,
 }
 
 /// What follows from a report.
@@ -84,7 +87,7 @@ pub(crate) fn fresh(new: NewUnit, policy: &RetryPolicy, now: u64) -> Result<Unit
 pub(crate) fn judge(unit: &Unit, report: &Report, policy: &RetryPolicy, now: u64, random: f64) -> Verdict {
     let mut next = unit.clone();
     if report.began != 0 {
-        next.attempts = next.attempts.saturating_add(1);
+        next.attempts = next.attempts.saturating_add(u32::from(!report.rest_at_once));
         next.last_attempt = report.began;
         next.last_reply.clone_from(&report.reply);
     }
@@ -98,7 +101,7 @@ pub(crate) fn judge(unit: &Unit, report: &Report, policy: &RetryPolicy, now: u64
         next.state = State::Queued;
         let due = now.saturating_add(millis(policy.delay(next.attempts, random)));
         // A last attempt is made when time is up, not long before it. One that only told is tried at once.
-        next.next_attempt = if report.began == 0 {
+        next.next_attempt = if report.began == 0 || report.rest_at_once {
             now
         } else {
             due.min(next.expires.max(now + 1))
@@ -226,7 +229,7 @@ fn owe(unit: &mut Unit, at: usize, confirmed: bool) {
 }
 
 fn expire(unit: &mut Unit) {
-    let days = unit.expires.saturating_sub(unit.created) / (24 * 3600 * 1000);
+    let waited = waited(unit.expires.saturating_sub(unit.created));
     let waiting: Vec<usize> = unit.pending().collect();
     for at in waiting {
         if let Some(recipient) = unit.new.recipients.get_mut(at) {
@@ -235,11 +238,22 @@ fn expire(unit: &mut Unit) {
             } else {
                 &recipient.last_reply
             };
-            recipient.last_reply = format!("given up after {days} days; last: {last}");
+            recipient.last_reply = format!("given up after {waited}; last: {last}");
             recipient.state = RecipientState::Failed;
         }
         owe(unit, at, false);
     }
+}
+
+/// So many milliseconds in the largest unit that does not say nothing.
+fn waited(millis: u64) -> String {
+    let minutes = millis / 60_000;
+    let (number, unit) = match minutes {
+        0..120 => (minutes, "minute"),
+        120..2880 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
 fn warning(unit: &mut Unit, policy: &RetryPolicy, now: u64) -> Option<Notice> {

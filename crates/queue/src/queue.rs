@@ -238,18 +238,16 @@ impl Queue {
     }
 
     /// Records a verdict and puts the notifications made for it into the queue; a notice for which none is given is
-    /// forgiven. False: the claim had been lost, and nothing was recorded.
-    pub async fn finish(&self, claim: Claim, verdict: Verdict, notifications: Vec<NewUnit>) -> Result<bool> {
+    /// forgiven. False: the claim had been lost, and nothing was recorded. After a temporary error the claim is still ours, and
+    /// the same call is to be repeated: whoever gives up has the unit sent again.
+    pub async fn finish(&self, claim: &Claim, verdict: &Verdict, notifications: &[NewUnit]) -> Result<bool> {
         let Claim {
             unit: claimed,
             wake_up,
         } = claim;
-        let (now, mut next) = (self.now(), verdict.unit);
-        let fresh = |new| machine::fresh(new, &self.inner.settings.retry, now);
-        let inserts = notifications
-            .into_iter()
-            .map(fresh)
-            .collect::<Result<Vec<Unit>>>()?;
+        let (now, mut next) = (self.now(), verdict.unit.clone());
+        let fresh = |new: &NewUnit| machine::fresh(new.clone(), &self.inner.settings.retry, now);
+        let inserts = notifications.iter().map(fresh).collect::<Result<Vec<Unit>>>()?;
         let mut expected = claimed.generation;
         if !inserts.is_empty() && !self.inner.units.applies_atomically() {
             // Recorded with the debt first, so that what is told cannot change any more.
@@ -260,7 +258,7 @@ impl Queue {
                 .apply(expected, &debt, Some(debt.clone()), Vec::new())
                 .await?
             {
-                self.inner.wake_ups.done(wake_up).await;
+                self.inner.wake_ups.done(wake_up.clone()).await;
                 return Ok(false);
             }
             expected += 1;
@@ -269,24 +267,24 @@ impl Queue {
         let wake_ups: Vec<WakeUp> = inserts.iter().map(WakeUp::of).collect();
         let done = self.step(expected, next, inserts).await?;
         self.wake(wake_ups).await;
-        self.inner.wake_ups.done(wake_up).await;
+        self.inner.wake_ups.done(wake_up.clone()).await;
         Ok(done)
     }
 
     /// Records a verdict whose notifications could not be made now: they stay owed, and the unit is woken for them in `wait`.
-    pub async fn finish_owing(&self, claim: Claim, verdict: Verdict, wait: Duration) -> Result<bool> {
+    pub async fn finish_owing(&self, claim: &Claim, verdict: &Verdict, wait: Duration) -> Result<bool> {
         let Claim {
             unit: claimed,
             wake_up,
         } = claim;
-        let mut next = verdict.unit;
+        let mut next = verdict.unit.clone();
         next.warned = claimed.warned;
         if !next.owed.is_empty() {
             next.state = State::Queued;
             next.next_attempt = self.now().saturating_add(millis(wait));
         }
         let done = self.step(claimed.generation, next, Vec::new()).await?;
-        self.inner.wake_ups.done(wake_up).await;
+        self.inner.wake_ups.done(wake_up.clone()).await;
         Ok(done)
     }
 
@@ -326,6 +324,11 @@ impl Queue {
             self.inner.wake_ups.done(wake_up).await;
         }
         Ok(())
+    }
+
+    /// Drops a wake-up whose double is waiting to be claimed already.
+    pub async fn dismiss(&self, wake_up: WakeUp) {
+        self.inner.wake_ups.done(wake_up).await;
     }
 
     /// One unit. Final units are not in the queue any more.

@@ -596,6 +596,7 @@ async fn attempt(queue: &Queue, fixture: &Fixture, outcome: Outcome, reply: &str
             began,
             reply: reply.into(),
             recipients,
+            rest_at_once: false,
         },
     );
     let notices = verdict.notices.clone();
@@ -605,7 +606,7 @@ async fn attempt(queue: &Queue, fixture: &Fixture, outcome: Outcome, reply: &str
         (unit.id, unit.sender) = (notice.id, ReversePath::NULL);
         units.push(unit);
     }
-    assert!(queue.finish(claim, verdict, units).await.unwrap());
+    assert!(queue.finish(&claim, &verdict, &units).await.unwrap());
     notices
 }
 

@@ -2,9 +2,12 @@
 
 use postrider_queue::{Claim, Outcome, Report, Unit};
 use postrider_smtp::client::{Envelope, Failure, Verdict};
-use postrider_smtp::{Body, Capabilities, ForwardPath, Mail, Notify, Rcpt, Ret};
+use postrider_smtp::{Body, Capabilities, Enhanced, ForwardPath, Mail, Notify, Rcpt, Ret};
 
 use crate::content::Change;
+
+/// The most characters of a reply that are kept with a recipient. A unit may have a thousand recipients, and a reply 16 KiB.
+const MOST_REPLY: usize = 800;
 
 /// An attempt that is under way.
 pub struct Attempt {
@@ -84,7 +87,7 @@ pub fn report(attempt: &Attempt, verdicts: &[Verdict], host: &str, how: &str) ->
     };
     for (position, verdict) in attempt.positions.iter().zip(verdicts) {
         let (outcome, reply) = weigh(verdict, attempt.confirms);
-        let reply = format!("{host}: {reply}");
+        let reply: String = format!("{host}: {reply}").chars().take(MOST_REPLY).collect();
         if report.reply.is_empty() || outcome != Outcome::Delivered {
             report.reply = if how.is_empty() {
                 reply.clone()
@@ -94,7 +97,20 @@ pub fn report(attempt: &Attempt, verdicts: &[Verdict], host: &str, how: &str) ->
         }
         report.recipients.push((*position, outcome, reply));
     }
+    let took = |verdict: &Verdict| matches!(verdict, Verdict::Delivered(_));
+    report.rest_at_once = verdicts.iter().any(took) && verdicts.iter().any(is_too_many);
     report
+}
+
+/// Whether the server wants a recipient with another message: 452 4.5.3, or its RCPTMAX.
+fn is_too_many(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Refused(reply) => {
+            reply.code == 452 && matches!(reply.enhanced, None | Some(Enhanced(4, 5, 3)))
+        }
+        Verdict::Failed(failure) => *failure == Failure::TooManyRecipients,
+        Verdict::Delivered(_) | Verdict::Unknown(_) => false,
+    }
 }
 
 /// The same outcome for everyone who waits.
@@ -104,6 +120,7 @@ pub fn same_for_all(unit: &Unit, began: u64, outcome: Outcome, reply: &str) -> R
         began,
         reply: reply.to_owned(),
         recipients,
+        rest_at_once: false,
     }
 }
 

@@ -109,6 +109,14 @@ impl Source {
         })
     }
 
+    /// Whether nothing follows what was given.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Self::Plain(reader) => reader.at >= reader.end,
+            Self::Changed { converter, .. } => converter.wants().is_none(),
+        }
+    }
+
     /// The next piece, empty at the end.
     pub async fn next(&mut self) -> Result<Bytes, Failure> {
         let (reader, converter) = match self {

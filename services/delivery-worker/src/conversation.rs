@@ -195,8 +195,8 @@ impl Conversation {
             Some("the transfer took too long".to_owned())
         } else {
             match sending.source.next().await {
-                Ok(piece) if piece.is_empty() => {
-                    session.end();
+                Ok(piece) if sending.source.is_over() => {
+                    session.last(piece);
                     None
                 }
                 Ok(piece) => {
@@ -223,9 +223,16 @@ impl Conversation {
             trouble,
             ..
         } = sending;
-        // A connection that was kept open may be gone by the time it is used again: that says nothing of the unit.
-        let closed = |verdict: &Verdict| matches!(verdict, Verdict::Failed(Failure::Closed));
-        if self.messages > 1 && trouble.is_none() && verdicts.iter().all(closed) {
+        // A connection that was kept open may be gone by the time it is used again, or have had its share (421): that says
+        // nothing of the unit, which goes over a new one.
+        let closing = |verdict: &&Verdict| matches!(verdict, Verdict::Refused(reply) if reply.code == 421);
+        let gone = |verdict: &Verdict| closing(&verdict) || *verdict == Verdict::Failed(Failure::Closed);
+        if self.messages > 1 && trouble.is_none() && verdicts.iter().all(gone) {
+            if let Some(Verdict::Refused(reply)) = verdicts.iter().find(closing) {
+                let detail = format!("{}: {reply}; again over another connection", self.host);
+                self.shared.record.attempt(attempt.claim.unit(), detail);
+                self.site.overloaded();
+            }
             return self.shared.give_back(attempt.claim).await;
         }
         let mut report = attempt::report(&attempt, verdicts, &self.host, &self.how);

@@ -238,6 +238,7 @@ impl Dispatcher {
         let share = self.map.lock().share(&self.shared);
         match site.add(sender, wake_up.clone(), share) {
             Added::Waits => {}
+            Added::Known => self.shared.queue.dismiss(wake_up).await,
             Added::Connect => self.connect(site.clone()),
             Added::Full => self.postpone(wake_up).await,
             Added::Avoided(trouble) => self.fail(wake_up, &trouble).await,

@@ -22,6 +22,9 @@ use crate::settings::Settings;
 use crate::site::Site;
 use crate::{attempt, notify};
 
+/// How long to wait until an outcome that could not be recorded is recorded again: at first, and at most.
+const RECORD_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
 /// What all parts of a worker use.
 pub struct Shared {
     pub queue: Queue,
@@ -54,7 +57,7 @@ pub struct Speech {
 
 impl Shared {
     /// Claims a unit that is about to be tried. `None`: it is not to be tried, or not by us.
-    pub async fn claim(&self, wake_up: WakeUp) -> Option<Claim> {
+    pub async fn claim(self: &Arc<Self>, wake_up: WakeUp) -> Option<Claim> {
         match self.queue.claim(wake_up).await {
             Ok(Claimed::Yes(claim)) if claim.only_tells() => {
                 self.finish(claim, Report::default()).await;
@@ -71,39 +74,61 @@ impl Shared {
     }
 
     /// Records what an attempt brought, with the notifications that follow from it.
-    pub async fn finish(&self, claim: Claim, report: Report) {
+    ///
+    /// While that cannot be recorded (a full disk, say) it is tried again for as long as the worker runs, and the claim is
+    /// kept: a unit whose outcome is forgotten is sent again, and again, by whoever claims it next.
+    pub async fn finish(self: &Arc<Self>, claim: Claim, report: Report) {
         let verdict = self.queue.judge(&claim, &report);
-        let after = verdict.unit.clone();
+        let after = &verdict.unit;
         let unit = after.new.id;
-        let told = verdict.notices.clone();
-        let done = if told.is_empty() {
-            self.queue.finish(claim, verdict, Vec::new()).await
+        let notifications = if verdict.notices.is_empty() {
+            Ok(Vec::new())
         } else {
-            match notify::compose(self, &after, &told).await {
-                Ok(notifications) => self.queue.finish(claim, verdict, notifications).await,
-                Err(error) => {
-                    tracing::warn!(%unit, %error, "a notification could not be made now; it stays owed");
-                    self.record.report(&after, &report);
-                    let kept = self.queue.finish_owing(claim, verdict, self.settings.owed).await;
-                    return log_finish(unit, kept);
+            notify::compose(self, after, &verdict.notices).await
+        };
+        let (mut wait, mut kept) = (RECORD_AGAIN.0, None);
+        let done = loop {
+            let done = match &notifications {
+                Ok(notifications) => self.queue.finish(&claim, &verdict, notifications).await,
+                Err(_) => {
+                    self.queue
+                        .finish_owing(&claim, &verdict, self.settings.owed)
+                        .await
                 }
+            };
+            match done {
+                Err(error) if error.is_temporary() && !self.stop.is_cancelled() => {
+                    tracing::warn!(%unit, %error, "an outcome cannot be recorded; it is tried again");
+                    kept.get_or_insert_with(|| self.keep(claim.ticket()));
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.stop.cancelled() => {}
+                    }
+                    wait = (wait * 2).min(RECORD_AGAIN.1);
+                }
+                done => break done,
             }
         };
         if matches!(done, Ok(true)) {
-            self.record.report(&after, &report);
-            for notice in &told {
-                self.record.notified(
-                    &after,
-                    notify::kind_name(notice.kind),
-                    format!("unit {}", notice.id),
-                );
+            self.record.report(after, &report);
+        }
+        match &notifications {
+            Ok(_) if matches!(done, Ok(true)) => {
+                for notice in &verdict.notices {
+                    let kind = notify::kind_name(notice.kind);
+                    self.record.notified(after, kind, format!("unit {}", notice.id));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%unit, %error, "a notification could not be made now; it stays owed");
             }
         }
         log_finish(unit, done);
     }
 
     /// The whole unit failed, or has to wait, for one reason.
-    pub async fn finish_all(&self, claim: Claim, began: u64, trouble: &Trouble) {
+    pub async fn finish_all(self: &Arc<Self>, claim: Claim, began: u64, trouble: &Trouble) {
         use postrider_queue::Outcome;
         let outcome = if trouble.permanent {
             Outcome::Failed

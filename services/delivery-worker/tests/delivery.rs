@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::peer::{Act, Peer};
-use common::{LETTER, quick, route, routes, start};
+use common::{LETTER, quick, route, routes, start, start_failing};
 use postrider_queue::RetryPolicy;
 use postrider_runtime::Identity;
 use postrider_types::{Address, Domain, ReversePath};
@@ -213,6 +213,95 @@ async fn a_server_that_says_later_is_asked_again() {
 }
 
 #[tokio::test]
+async fn an_outcome_that_cannot_be_recorded_is_recorded_later_and_not_sent_again() {
+    let peer = Peer::start(&[]).await;
+    let left = std::sync::atomic::AtomicUsize::new(3);
+    let full = move |call: &'static str| {
+        let fails = call == "apply"
+            && left
+                .try_update(
+                    std::sync::atomic::Ordering::SeqCst,
+                    std::sync::atomic::Ordering::SeqCst,
+                    |left| left.checked_sub(1),
+                )
+                .is_ok();
+        fails.then_some(postrider_queue::memory::Fault::Fail)
+    };
+    let node = start_failing(Arc::new(full), |settings| {
+        route(settings, "hamburger.edu", peer.address);
+    })
+    .await;
+    node.send(node.letter(&["bob@hamburger.edu"])).await;
+    node.wait_until_empty().await;
+    assert_eq!(peer.taken().len(), 1);
+    assert_eq!(node.steps("delivered").len(), 1);
+}
+
+#[tokio::test]
+async fn recipients_beyond_what_the_server_takes_follow_at_once() {
+    let counts = parking_lot::Mutex::new(std::collections::HashMap::new());
+    let peer = Peer::scripted(&["PIPELINING"], move |at, _, message| {
+        // It is asked twice about each RCPT.
+        let mut counts = counts.lock();
+        let count = counts.entry(message).or_insert(0);
+        *count += usize::from(at == "RCPT");
+        match at {
+            "RCPT" if *count > 4 => Act::Say("452 4.5.3 too many recipients"),
+            _ => Act::Normal,
+        }
+    })
+    .await;
+    let node = start(RetryPolicy::default(), |settings| {
+        route(settings, "hamburger.edu", peer.address);
+    })
+    .await;
+    let to: Vec<String> = (0..5).map(|at| format!("user{at}@hamburger.edu")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    node.send(node.letter(&to)).await;
+    let taken = peer.wait_for(3).await;
+    let numbers: Vec<usize> = taken.iter().map(|taken| taken.rcpt.len()).collect();
+    assert_eq!(numbers, [2, 2, 1]);
+    node.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn a_small_message_is_one_chunk() {
+    let chunks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = chunks.clone();
+    let peer = Peer::scripted(&["CHUNKING"], move |at, _, _| {
+        counting.fetch_add(usize::from(at == "BDAT"), std::sync::atomic::Ordering::SeqCst);
+        Act::Normal
+    })
+    .await;
+    let node = start(quick(), |settings| route(settings, "hamburger.edu", peer.address)).await;
+    node.send(node.letter(&["bob@hamburger.edu"])).await;
+    assert_eq!(peer.wait_for(1).await[0].data, LETTER);
+    assert_eq!(chunks.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn of_what_a_server_says_only_text_is_kept_and_not_too_much() {
+    let line = format!("450-4.2.0 \x1b[2J{}\r\n", "x".repeat(1800));
+    let reply: &'static str = format!("{}450 4.2.0 end", line.repeat(8)).leak();
+    let peer = Peer::scripted(&[], move |at, _, _| match at {
+        "RCPT" => Act::Say(reply),
+        _ => Act::Normal,
+    })
+    .await;
+    let node = start(RetryPolicy::default(), |settings| {
+        route(settings, "hamburger.edu", peer.address);
+    })
+    .await;
+    let id = node.send(node.letter(&["bob@hamburger.edu"])).await;
+    node.wait_for_step("deferred", 1).await;
+    let unit = node.queue.get(id).await.unwrap();
+    for kept in [&unit.last_reply, &unit.new.recipients[0].last_reply] {
+        assert!(kept.contains("450 4.2.0 ") && kept.len() <= 1000, "{kept}");
+        assert!(!kept.contains(char::is_control), "{kept:?}");
+    }
+}
+
+#[tokio::test]
 async fn down_for_ever_comes_back_to_the_sender() {
     let peer = Peer::scripted(&[], |at, _, _| match at {
         "RCPT" => Act::Say("450 4.2.1 mailbox busy"),
@@ -374,7 +463,7 @@ async fn an_address_beyond_ascii_needs_a_server_that_takes_it() {
 }
 
 #[tokio::test]
-async fn closing_in_the_middle_delays_and_loses_nothing() {
+async fn a_connection_that_has_had_its_share_delays_and_loses_nothing() {
     let peer = Peer::scripted(&["PIPELINING"], |at, connection, message| {
         match (at, connection, message) {
             ("MAIL", 1, 3) => Act::SayAndClose("421 4.3.2 going down"),
@@ -382,7 +471,7 @@ async fn closing_in_the_middle_delays_and_loses_nothing() {
         }
     })
     .await;
-    let node = start(quick(), |settings| {
+    let node = start(RetryPolicy::default(), |settings| {
         route(settings, "hamburger.edu", peer.address);
         settings.limits.per_destination = 1;
     })
@@ -395,9 +484,13 @@ async fn closing_in_the_middle_delays_and_loses_nothing() {
     node.wait_until_empty().await;
     assert_eq!(peer.taken().len(), 6);
     assert!(
-        node.steps("deferred")
-            .iter()
-            .any(|step| step.detail.contains("421 4.3.2"))
+        node.steps("deferred").is_empty(),
+        "nothing is wrong with the unit"
+    );
+    let steps = node.steps("attempt");
+    assert!(
+        steps.iter().any(|step| step.detail.contains("421 4.3.2")),
+        "{steps:?}"
     );
 }
 

@@ -139,9 +139,10 @@ async fn a_message_delivered_at_once_costs_two_row_writes() {
         began: node.queue.now(),
         reply: "250 ok".into(),
         recipients: vec![(0, Outcome::Delivered, "250 ok".into())],
+        rest_at_once: false,
     };
     let verdict = node.queue.judge(&claim, &report);
-    assert!(node.queue.finish(claim, verdict, Vec::new()).await.unwrap());
+    assert!(node.queue.finish(&claim, &verdict, &[]).await.unwrap());
     let writes = node
         .db
         .read(|rows| Ok(rows.query_row("SELECT count(*) FROM t_writes", [], |row| row.get::<_, i64>(0))?));

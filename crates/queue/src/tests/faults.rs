@@ -139,11 +139,12 @@ impl Run {
             }
             let finished = if !notices.is_empty() && self.roll(6) == 0 {
                 self.queue
-                    .finish_owing(claim, verdict, Duration::from_secs(60))
+                    .finish_owing(&claim, &verdict, Duration::from_secs(60))
                     .await
             } else {
-                let units = notices.iter().map(|notice| self.tell(&unit, notice)).collect();
-                let done = self.queue.finish(claim, verdict, units).await;
+                let tell = |notice| self.tell(&unit, notice);
+                let units: Vec<NewUnit> = notices.iter().map(tell).collect();
+                let done = self.queue.finish(&claim, &verdict, &units).await;
                 if done == Ok(true) && after.pending().next().is_none() {
                     self.world.done.insert(id);
                 }
@@ -181,6 +182,7 @@ impl Run {
             began: self.queue.now(),
             reply: "as rolled".into(),
             recipients,
+            rest_at_once: false,
         }
     }
 

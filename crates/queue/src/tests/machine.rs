@@ -31,7 +31,21 @@ fn report(outcomes: &[Outcome]) -> Report {
         began: NOW,
         reply: "said".into(),
         recipients,
+        rest_at_once: false,
     }
+}
+
+#[test]
+fn the_rest_is_due_at_once_when_the_server_takes_it_with_another_message() {
+    let report = Report {
+        rest_at_once: true,
+        ..report(&[Outcome::Delivered, Outcome::Later])
+    };
+    let next = judge(&unit(2), &report, &RetryPolicy::default(), NOW, 0.5).unit;
+    assert_eq!(
+        (next.state, next.next_attempt, next.attempts),
+        (State::Queued, NOW, 0)
+    );
 }
 
 #[test]

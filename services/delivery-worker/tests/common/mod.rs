@@ -19,6 +19,7 @@ use postrider_proto::Link;
 use postrider_proto::directory::directory_server::DirectoryServer;
 use postrider_proto::mailstore::mail_store_server::MailStoreServer;
 use postrider_queue::engine::Holds;
+use postrider_queue::memory::Faults;
 use postrider_queue::{
     Destination, Memory, NewUnit, Notify, Priority, Queue, Recipient, RecipientState, RetryPolicy,
     system_clock,
@@ -68,8 +69,18 @@ pub fn quick() -> RetryPolicy {
 }
 
 pub async fn start(retry: RetryPolicy, change: impl FnOnce(&mut Settings)) -> Node {
+    start_on(Memory::new(Arc::new(NoHolds), system_clock()), retry, change).await
+}
+
+/// With a queue whose calls fail as `faults` says.
+pub async fn start_failing(faults: Faults, change: impl FnOnce(&mut Settings)) -> Node {
+    let engine = Memory::new(Arc::new(NoHolds), system_clock()).with_faults(faults);
+    start_on(engine, quick(), change).await
+}
+
+async fn start_on(engine: Memory, retry: RetryPolicy, change: impl FnOnce(&mut Settings)) -> Node {
     let dns = Dns::start().await;
-    let engine = Arc::new(Memory::new(Arc::new(NoHolds), system_clock()));
+    let engine = Arc::new(engine);
     let settings = postrider_queue::Settings {
         retry,
         ..Default::default()
