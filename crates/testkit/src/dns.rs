@@ -17,8 +17,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, MessageType, Metadata, ResponseCode};
+pub use hickory_proto::rr::RecordType;
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
-use hickory_proto::rr::{Name, RData, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
@@ -48,6 +49,7 @@ pub struct Dns {
 struct Zone {
     records: HashMap<Name, Vec<RData>>,
     faults: HashMap<Name, Fault>,
+    faults_of_kind: HashMap<(Name, RecordType), Fault>,
     queries: Vec<(String, RecordType)>,
     ttl: u32,
 }
@@ -107,9 +109,17 @@ impl Dns {
         self.zone.lock().unwrap().faults.insert(name(host), fault);
     }
 
+    /// Lets a name misbehave when it is asked for records of one kind.
+    pub fn fault_of_kind(&self, host: &str, kind: RecordType, fault: Fault) {
+        let mut zone = self.zone.lock().unwrap();
+        zone.faults_of_kind.insert((name(host), kind), fault);
+    }
+
     /// Lets it behave again.
     pub fn mend(&self, host: &str) {
-        self.zone.lock().unwrap().faults.remove(&name(host));
+        let (mut zone, host) = (self.zone.lock().unwrap(), name(host));
+        zone.faults.remove(&host);
+        zone.faults_of_kind.retain(|(name, _), _| *name != host);
     }
 
     /// Time to live of all records, in seconds. Default 60.
@@ -153,7 +163,8 @@ impl Zone {
         let mut answer = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
         answer.metadata = metadata;
         answer.add_query(question.clone());
-        match self.faults.get(&asked) {
+        let of_kind = self.faults_of_kind.get(&(asked.clone(), kind));
+        match self.faults.get(&asked).or(of_kind) {
             Some(Fault::Silence) => return None,
             Some(Fault::ServerFailure) => answer.metadata.response_code = ResponseCode::ServFail,
             Some(Fault::Refused) => answer.metadata.response_code = ResponseCode::Refused,

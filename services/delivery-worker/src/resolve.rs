@@ -186,10 +186,20 @@ impl Resolver {
                     until,
                 })
             }
-            Err(error) if error.is_no_records_found() => Err(Trouble::permanent(format!(
-                "5.1.2 the domain {domain} has neither mail exchanger nor address"
-            ))),
+            Err(error) if error.is_no_records_found() => Err(self.no_address(domain).await),
             Err(error) => Err(failed(domain.as_str(), &error)),
+        }
+    }
+
+    /// "No records" of both families together is what was said of AAAA, whatever happened to the other question. Nobody's
+    /// mail goes back because the server for A was silent, so that question is asked by itself.
+    async fn no_address(&self, domain: &Domain) -> Trouble {
+        match self.dns.lookup(format!("{domain}."), RecordType::A).await {
+            Err(error) if error.is_no_records_found() => Trouble::permanent(format!(
+                "5.1.2 the domain {domain} has neither mail exchanger nor address"
+            )),
+            Err(error) => failed(domain.as_str(), &error),
+            Ok(_) => Trouble::temporary(format!("4.4.3 looking up {domain} gave no answer the first time")),
         }
     }
 

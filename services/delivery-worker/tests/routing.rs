@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use common::peer::Peer;
 use common::{quick, start};
-use postrider_testkit::dns::Fault;
+use postrider_testkit::dns::{Fault, RecordType};
 
 #[tokio::test]
 async fn exchangers_are_tried_by_preference() {
@@ -84,6 +84,19 @@ async fn what_can_never_work_is_told_at_once() {
             "{status} {mailbox:#?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_domain_without_ipv6_whose_other_addresses_cannot_be_looked_up_is_not_given_up() {
+    let node = start(quick(), |_| {}).await;
+    node.dns
+        .txt("hamburger.edu", "neither MX nor AAAA, and A is not known now");
+    node.dns
+        .fault_of_kind("hamburger.edu", RecordType::A, Fault::ServerFailure);
+    node.send(node.letter(&["bob@hamburger.edu"])).await;
+    let deferred = node.wait_for_step("deferred", 1).await;
+    assert!(deferred[0].detail.contains("4.4.3"), "{deferred:#?}");
+    assert!(node.steps("failed").is_empty());
 }
 
 #[tokio::test]
