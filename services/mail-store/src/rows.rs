@@ -16,6 +16,10 @@ use crate::service::Service;
 
 /// The most rows of a page.
 pub(crate) const PAGE: usize = 256;
+/// The most rows of the first page when descriptions are wanted, whose size is the senders' choice, and the bytes of
+/// descriptions that later pages are measured for.
+const FIRST: usize = 32;
+const PAGE_BYTES: usize = 1 << 20;
 /// Rows that were not asked for are read along when they lie between others, up to this many in a row: one range costs
 /// less than two.
 const GAP: u32 = 16;
@@ -33,6 +37,8 @@ pub(crate) struct Pages {
     /// `None`: all there are.
     uids: Option<UidSet>,
     next: Option<Uid>,
+    /// The most rows of the next page.
+    limit: usize,
     described: bool,
 }
 
@@ -51,6 +57,7 @@ impl Pages {
             folder,
             uids,
             next: Some(*ALL_UIDS.start()),
+            limit: if described { FIRST } else { PAGE },
             described,
         }
     }
@@ -58,23 +65,25 @@ impl Pages {
     /// The next page, never empty; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Described>>, Failure> {
         while let Some(first) = self.next {
+            let limit = self.limit;
             let page = match &self.uids {
                 None => {
-                    let page = self.read(first..=*ALL_UIDS.end(), PAGE).await?;
-                    let more = page.last().filter(|_| page.len() == PAGE);
+                    let page = self.read(first..=*ALL_UIDS.end(), limit).await?;
+                    let more = page.last().filter(|_| page.len() == limit);
                     self.next = more.and_then(|(row, _)| row.uid.checked_next());
                     page
                 }
                 Some(uids) => {
-                    let wanted: Vec<Uid> = uids.iter_range(first..=*ALL_UIDS.end()).take(PAGE).collect();
+                    let wanted: Vec<Uid> = uids.iter_range(first..=*ALL_UIDS.end()).take(limit).collect();
                     self.next = wanted
                         .last()
-                        .filter(|_| wanted.len() == PAGE)
+                        .filter(|_| wanted.len() == limit)
                         .and_then(|last| last.checked_next());
                     self.read_some(&wanted).await?
                 }
             };
             if !page.is_empty() {
+                self.limit = next_limit(&page);
                 return Ok(Some(page));
             }
         }
@@ -126,6 +135,12 @@ impl Pages {
     }
 }
 
+/// How many rows like these are a page.
+fn next_limit(page: &[Described]) -> usize {
+    let bytes: usize = page.iter().map(|(_, description)| description.len()).sum();
+    (PAGE_BYTES * page.len() / bytes.max(1)).clamp(1, PAGE)
+}
+
 /// Ranges that cover ascending UIDs with small gaps.
 fn ranges(uids: &[Uid]) -> Vec<RangeInclusive<Uid>> {
     let mut ranges: Vec<RangeInclusive<Uid>> = Vec::new();
@@ -140,7 +155,30 @@ fn ranges(uids: &[Uid]) -> Vec<RangeInclusive<Uid>> {
 
 #[cfg(test)]
 mod tests {
+    use postrider_types::{ContentId, Flags, ThreadId, Version};
+
     use super::*;
+
+    #[test]
+    fn large_descriptions_make_small_pages() {
+        let row = MessageRow {
+            folder: FolderId::INBOX,
+            uid: Uid(1),
+            content: ContentId::default(),
+            thread: ThreadId::default(),
+            size: 1,
+            received: 0,
+            saved: 0,
+            flags: Flags::EMPTY,
+            keywords: Vec::new(),
+            modseq: Version(1),
+        };
+        let page = |bytes: usize| vec![(row.clone(), Bytes::from(vec![0; bytes])); FIRST];
+        assert_eq!(next_limit(&page(0)), PAGE);
+        assert_eq!(next_limit(&page(1000)), PAGE);
+        assert_eq!(next_limit(&page(PAGE_BYTES / 8)), 8);
+        assert_eq!(next_limit(&page(2 * PAGE_BYTES)), 1);
+    }
 
     #[test]
     fn near_uids_are_one_range() {
