@@ -1,39 +1,4 @@
-//! Mailboxes, folders, messages and changes: the only role that touches message storage.
-//!
-//! # Duty
-//!
-//! Serves the contract `postrider.mailstore.v1` over the engine traits of `postrider-store`. An account is an ordered log
-//! of commits; what the rows of an account *mean* (folders, UIDs, flags, quotas, conversations, exactly-once delivery) is
-//! written here, once, for every engine.
-//!
-//! # Inputs and outputs
-//!
-//! * In: rpcs of other roles, in this process or over the network; hints of other instances.
-//! * Out: commits and contents in the engines; hints; news to watchers.
-//!
-//! It knows no protocol a user speaks, no password and no address: callers have authenticated whoever asks and have
-//! turned addresses into account ids.
-//!
-//! # How it works
-//!
-//! * [`commit`]: operations on one account wait in a lane and are merged into commits; conflicts and unknown outcomes are
-//!   resolved there. Other instances may work on the same accounts at any time; that costs speed, never correctness.
-//! * [`draft`]: what a commit will do, as net effect by row; counts, quota and UIDs change in the same commit.
-//! * [`cache`], [`state`]: accounts in use in memory, bounded in bytes, each true of one version.
-//! * [`index`]: folder indexes, kept up by commits, saved as snapshots, so that opening a large folder reads no messages.
-//! * One file a subject: [`delivery`], [`append`], [`content`], [`folders`], [`messages`], [`flags`], [`copy`], [`expunge`],
-//!   [`search`], [`changes`], [`watch`], [`housekeeping`]. [`grpc`] decodes, calls and encodes.
-//!
-//! # Failures
-//!
-//! Storage that is away, or an outcome that cannot be found out: `UNAVAILABLE`; the same request may be tried again
-//! (deliveries with the same delivery id, so that they happen once). Damage: `INTERNAL`, and a line in the log. What the
-//! caller did wrong: the kinds named in the contract.
-//!
-//! # Configuration and limits
-//!
-//! See [`Config`]. A name has at most 1,000 bytes, 255 a level, 32 levels; a delivery 1,000 recipients; an append 1,000
-//! messages; flag changes and copies 100,000 messages a request; inline content 1 MiB; a search 1,000 keys.
+#![doc = include_str!("../README.md")]
 
 mod append;
 mod cache;

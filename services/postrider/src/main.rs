@@ -1,10 +1,4 @@
-//! The mail system in one binary: roles, wiring, administration and the user agent.
-//!
-//! * `command`: what is typed, a file a command.
-//! * `node`: opens the engines and wires the roles of one process. Nothing else in the project knows concrete engines.
-//! * `admin`: the operators' gRPC listener and its clients.
-//! * `agent`: the user agent behind `send`.
-//! * `demo`: two nodes and the textbook's letter.
+#![doc = include_str!("../README.md")]
 
 use std::process::ExitCode;
 
