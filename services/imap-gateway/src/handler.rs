@@ -223,3 +223,19 @@ impl Handler<Session> for Conversation {
         session.drain();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    /// What an idle connection costs beyond its task and socket: 6 KiB is the budget for everything.
+    #[test]
+    fn an_idle_session_is_small() {
+        let inline = size_of::<Session>() + size_of::<Conversation>();
+        let boxed = size_of::<User>() + size_of::<Selected>();
+        assert!(inline <= 256, "{inline}");
+        assert!(boxed <= 256, "{boxed}");
+    }
+}

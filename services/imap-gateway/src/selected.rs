@@ -173,10 +173,7 @@ impl Selected {
                 Some(steps) => steps
                     .flat_map(|step| &step.flags)
                     .for_each(|state| news.add(state)),
-                None => {
-                    let states = self.changes(store, before).await?;
-                    states.iter().for_each(|state| news.add(state));
-                }
+                None => self.changes(store, before, &mut news).await?,
             }
         }
         if !told.silent {
@@ -190,19 +187,22 @@ impl Selected {
     }
 
     /// Flag changes after a version that the shared folder does not remember.
-    async fn changes(&self, store: &Store, since: Version) -> Result<Vec<FlagState>, Failure> {
+    async fn changes(&self, store: &Store, since: Version, news: &mut Changed<'_>) -> Result<(), Failure> {
         let (account, folder) = (self.folder.account, self.folder.id);
-        let mut states = Vec::new();
         let mut pieces = store.changes(account, folder, since).await?;
         while let Some(piece) = pieces.next().await? {
             if piece.resync {
-                return self.states(store, self.view.known(), since).await;
+                let states = self.states(store, self.view.known(), since).await?;
+                states.iter().for_each(|state| news.add(state));
+                return Ok(());
             }
             let changes = piece.commits.iter().flat_map(|commit| &commit.changes);
             let flags = changes.filter(|change| change.kind() == Kind::Flags && change.folder == folder.0);
-            states.extend(flags.flat_map(|change| &change.messages).map(FlagState::of));
+            flags
+                .flat_map(|change| &change.messages)
+                .for_each(|row| news.add(&FlagState::of(row)));
         }
-        Ok(states)
+        Ok(())
     }
 
     /// UIDs removed after a version; `None` when the log does not reach back that far.

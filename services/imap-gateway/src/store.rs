@@ -264,9 +264,14 @@ impl Store {
         let options = request(Part::Options(wire::PutMessageOptions { max_size }));
         let chunks = chunks.map(move |chunk| request(Part::Chunk(chunk)));
         let requests = futures::stream::iter([options]).chain(chunks);
-        // The client decides how long this takes, within the session's own time-outs.
+        // The client decides how long this takes; whoever sends the chunks watches over them.
         let answer = self.client().put_message(requests).await?;
         Ok(answer.into_inner().content_id)
+    }
+
+    /// How long the mail store may take over what is not expected to take long.
+    pub fn patience(&self) -> Duration {
+        self.short
     }
 
     /// One stream of news for all accounts that are watched.

@@ -16,6 +16,9 @@ use crate::answer::Answer;
 use crate::handler::Conversation;
 use crate::metrics::METRICS;
 
+/// How long the answer to a login that is refused unheard is held back.
+const THROTTLED: Duration = Duration::from_secs(1);
+
 /// A SCRAM exchange under way: whom a right proof lets in.
 pub(crate) struct Candidate {
     user: String,
@@ -56,7 +59,7 @@ impl Conversation {
     async fn check(&mut self, user: String, password: Secret) -> Answer {
         self.settle_candidate().await;
         if self.is_closed(&user).await {
-            return throttled();
+            return throttled().await;
         }
         let peer = self.peer.to_string();
         match self.shared.directory.authenticate(&user, &password, &peer).await {
@@ -74,7 +77,7 @@ impl Conversation {
         let delay = self.settle_candidate().await;
         tokio::time::sleep(delay).await;
         if self.is_closed(&user).await {
-            return Err(throttled());
+            return Err(throttled().await);
         }
         let answer = self.shared.directory.scram_verifier(&user).await;
         let answer = answer.map_err(|failure| unavailable(&failure))?;
@@ -162,8 +165,10 @@ fn refused() -> Answer {
     Answer::no("user name or password is wrong").with(Code::AuthenticationFailed)
 }
 
-fn throttled() -> Answer {
+/// Refused unheard, but not at once: whoever guesses is no faster for it.
+async fn throttled() -> Answer {
     METRICS.login("throttled");
+    tokio::time::sleep(THROTTLED).await;
     Answer::no("too many failures, try again later").with(Code::Unavailable)
 }
 

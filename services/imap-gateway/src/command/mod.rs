@@ -26,8 +26,11 @@ use postrider_types::AccountId;
 
 use crate::answer::{Answer, Outcome, Stop};
 use crate::gateway::Shared;
-use crate::selected::{Selected, Told};
+use crate::selected::{Occasion, Selected, Told};
 use crate::users::User;
+
+/// Flags told by one command that are remembered at a time.
+const MAX_TOLD: usize = 4096;
 
 /// What a command works with.
 pub(crate) struct Exec<'a> {
@@ -121,6 +124,25 @@ impl Exec<'_> {
             some_gone: uids.len() < named.len(),
             uids,
         })
+    }
+
+    /// Announces what is new in the middle of a command that changes many messages, so that what it has told need not be
+    /// remembered to its end. EXPUNGE waits.
+    pub async fn settle_told(&mut self) -> Result<(), Stop> {
+        if self.told.states.len() < MAX_TOLD {
+            return Ok(());
+        }
+        let occasion = Occasion {
+            enabled: self.session.enabled(),
+            expunges: false,
+            ask: false,
+        };
+        let shared = self.shared;
+        if let Some(selected) = self.selected.as_deref_mut() {
+            selected.announce(shared, self.port, occasion, self.told).await?;
+        }
+        self.told.states.clear();
+        Ok(())
     }
 
     /// Writes what has gathered, if it is much.

@@ -36,6 +36,7 @@ impl Exec<'_> {
             let stored = self.store_some(&store, &uids).await?;
             missing |= stored.0 < uids.len();
             modified = modified.union(&stored.1);
+            self.settle_told().await?;
         }
         if !modified.is_empty() {
             let numbers = self.mailbox()?.view.numbers(&modified, store.uid);

@@ -306,10 +306,6 @@ impl Client {
 
 /// The size of the literal that a line announces at its end.
 fn literal(line: &[u8]) -> Option<usize> {
-    let text = std::str::from_utf8(line.strip_suffix(b"}")?).ok();
-    let text = match text {
-        Some(text) => text,
-        None => return None,
-    };
+    let text = std::str::from_utf8(line.strip_suffix(b"}")?).ok()?;
     text.rsplit_once('{')?.1.trim_end_matches('+').parse().ok()
 }

@@ -14,6 +14,7 @@ use postrider_proto::{Failure, Kind};
 use postrider_runtime::Reservation;
 use postrider_types::{Keyword, Version};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::JoinHandle;
 
 use super::Exec;
@@ -28,6 +29,7 @@ const INLINE: u64 = 256 << 10;
 const INLINE_TOTAL: u64 = 1 << 20;
 /// Pieces on their way to the mail store.
 const PIECES: usize = 4;
+const NO_ANSWER: &str = "the mail store does not take the message";
 /// Messages of one command, as the contract has it.
 const MAX_MESSAGES: usize = 1000;
 
@@ -156,7 +158,12 @@ impl Appending {
             // When the mail store gave up, the upload's end says why.
             Some(Current::Streamed(_, upload)) => {
                 upload.has_nul |= binary::has_nul(&data);
-                drop(upload.pieces.send(data).await);
+                let sent = upload.pieces.send_timeout(data, self.store.patience()).await;
+                if let Err(SendTimeoutError::Timeout(_)) = sent {
+                    self.current = None;
+                    self.failure
+                        .get_or_insert_with(|| failure::unavailable(NO_ANSWER));
+                }
             }
             None => {}
         }
@@ -232,9 +239,10 @@ impl Upload {
 
     async fn finish(self) -> Result<Bytes, Failure> {
         drop(self.pieces);
-        let id = match self.stored.await {
-            Ok(stored) => stored?,
-            Err(error) => return Err(Failure::new(Kind::Internal, error.to_string())),
+        let id = match tokio::time::timeout(self.store.patience(), self.stored).await {
+            Ok(Ok(stored)) => stored?,
+            Ok(Err(error)) => return Err(Failure::new(Kind::Internal, error.to_string())),
+            Err(_) => return Err(failure::unavailable(NO_ANSWER)),
         };
         if self.has_nul {
             return binary::convert_stored(&self.store, &id, self.size).await;

@@ -120,6 +120,8 @@ impl Exec<'_> {
                 fetched.unknown_encoding |= content.has_unknown_encoding;
                 self.relieve().await?;
             }
+            drop(contents);
+            self.settle_told().await?;
         }
         Ok(fetched)
     }
