@@ -20,7 +20,8 @@ pub struct Config {
     pub max_folders: usize,
     /// How long change rows are kept: who was away for longer gets a full resync. Default: 7 days.
     pub change_retention: Duration,
-    /// How long a delivery is remembered: a retry after that would deliver again. Default: 7 days.
+    /// How long a delivery is remembered: a retry after that would deliver again, so it must be longer than anybody
+    /// tries. Default: 7 days.
     pub receipt_retention: Duration,
     /// How long content that nobody refers to stays before it is swept. Default: 1 day.
     pub content_grace: Duration,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use postrider_delivery_worker::{Operator, Worker};
@@ -91,6 +92,7 @@ impl Roles<'_> {
             max_message_bytes: self.config.limits.message_size,
             change_retention: self.config.storage.changes_kept,
             content_grace: self.config.storage.grace,
+            receipt_retention: receipts_kept(self.config.queue.retry.give_up),
             ..postrider_mail_store::Config::default()
         };
         let Engines {
@@ -204,4 +206,25 @@ fn remote(url: &str) -> Result<Option<Link>> {
 fn needed(link: &Option<Link>, key: &str) -> Result<Link> {
     link.clone()
         .ok_or_else(|| anyhow!("services.{key}: say where it is, or add its role here"))
+}
+
+/// How long deliveries are remembered: the queue repeats them until it gives up, and a little later still when it was
+/// stopped in between.
+fn receipts_kept(give_up: Duration) -> Duration {
+    const MARGIN: Duration = Duration::from_secs(2 * 24 * 3600);
+    give_up.saturating_add(MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_are_remembered_for_longer_than_they_are_tried() {
+        for days in [0, 5, 7, 30] {
+            let give_up = Duration::from_secs(days * 24 * 3600);
+            assert!(receipts_kept(give_up) > give_up);
+        }
+        assert!(receipts_kept(Duration::MAX) == Duration::MAX);
+    }
 }
