@@ -167,7 +167,8 @@ impl Conversation {
         }
     }
 
-    /// Makes room for the message. Waits while the budget is spent: the client waits for 354.
+    /// Makes room for the message. Waits a while when the budget is spent, since the client waits for 354; whoever would
+    /// wait for longer than clients do (RFC 5321 §4.5.3.2.4) is told to come again.
     async fn data(&mut self, origin: Origin) -> Reply {
         let Some(transaction) = &mut self.transaction else {
             return replies::try_later();
@@ -191,7 +192,10 @@ impl Conversation {
             completion,
             transaction.mail.size,
         );
-        transaction.content = Some(collector.await);
+        match tokio::time::timeout(self.ingress.config.timeouts.storage, collector).await {
+            Ok(collector) => transaction.content = Some(collector),
+            Err(_) => return replies::no_room(),
+        }
         Reply::start_mail_input()
     }
 

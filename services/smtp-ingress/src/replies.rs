@@ -11,6 +11,15 @@ pub(crate) fn try_later() -> Reply {
     )
 }
 
+/// 452 4.3.1: all memory for messages is in use.
+pub(crate) fn no_room() -> Reply {
+    Reply::new(
+        452,
+        Enhanced(4, 3, 1),
+        "too many messages at the same time, try again later",
+    )
+}
+
 /// 550 5.7.1: neither a domain of ours nor a user of ours.
 pub(crate) fn no_relay() -> Reply {
     Reply::new(

@@ -445,6 +445,18 @@ async fn when_memory_is_spent_354_waits() {
 }
 
 #[tokio::test]
+async fn when_memory_stays_spent_nobody_waits_for_ever() {
+    let world = World::with(|config| config.timeouts.storage = Duration::from_millis(100));
+    let everything = world.budget.reserve(u64::MAX).await;
+    let mut client = world.mx().await;
+    client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    client.say("DATA", "452 ").await;
+    drop(everything);
+    client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    client.message(LETTER, "250 ").await;
+}
+
+#[tokio::test]
 async fn a_message_that_goes_round_in_circles_is_stopped() {
     let world = World::with(|config| config.received_lines = 50);
     let mut client = world.mx().await;
