@@ -160,8 +160,10 @@ impl Service {
             });
         }
         let id = row.id;
-        let (state, index) = self.indexed(account, state, id).await?;
+        let (state, mut index) = self.indexed(account, state, id).await?;
         let row = state.folder(id).ok_or_else(no_such_folder)?.clone();
+        // The caller keeps it for as long as the folder is open; message by message it has grown to plain bitmaps.
+        index.compact();
         Ok(Opened {
             version: state.version(),
             row,

@@ -888,3 +888,31 @@ async fn large_rows_come_in_more_answers() {
         Vec::from_iter(2..=105)
     );
 }
+
+/// Whoever opens a folder keeps its index: it must be small however it came to be.
+#[tokio::test]
+async fn an_index_that_grew_in_memory_is_sent_in_its_smallest_form() {
+    let (_, mut client) = fresh();
+    deliver(&mut client, 7, letter("1@a", "s", "", "b")).await;
+    let mut messages = 1;
+    while messages < 8192 {
+        let (_, folder, _) = open(&mut client, 7, INBOX).await;
+        assert_eq!(folder.messages, messages);
+        let copy = CopyMessagesRequest {
+            account: 7,
+            folder: INBOX,
+            uids: uids(&Vec::from_iter(1..=messages)),
+            destination: INBOX,
+            ..Default::default()
+        };
+        client.copy_messages(copy).await.unwrap();
+        messages *= 2;
+    }
+    let request = OpenFolderRequest {
+        account: 7,
+        folder: Some(open_folder_request::Folder::Id(INBOX)),
+        known_version: 0,
+    };
+    let opened = client.open_folder(request).await.unwrap().into_inner();
+    assert!(opened.index.len() < 200, "{} bytes", opened.index.len());
+}
