@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use crate::Counters;
 
+/// Characters of a user name that are told apart: no address is longer (RFC 5321 §4.5.3.1.3), and what is counted is kept.
+const LONGEST_NAME: usize = 254;
+
 /// How many times the first delay the longest one is.
 const MOST_DELAYS: u32 = 8;
 
@@ -74,13 +77,20 @@ fn address_key(from: IpAddr) -> String {
 }
 
 fn user_key(user: &str) -> String {
-    format!("auth-failures:user:{}", user.to_lowercase())
+    let name = user.chars().take(LONGEST_NAME).flat_map(char::to_lowercase);
+    format!("auth-failures:user:{}", name.collect::<String>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Memory;
+
+    #[test]
+    fn a_long_name_takes_no_more_memory_than_an_address() {
+        assert_eq!(user_key("Bob"), "auth-failures:user:bob");
+        assert!(user_key(&"ß".repeat(100_000)).len() < 1000);
+    }
 
     #[tokio::test]
     async fn failures_add_up_for_the_address_and_for_the_user() {
