@@ -118,6 +118,28 @@ fn a_header_alone_comes_back_without_the_body() {
 }
 
 #[test]
+fn what_is_said_for_now_is_not_told_as_if_it_were_for_good() {
+    for (reply, told) in [
+        (
+            "450 4.2.1 receiving mail too quickly",
+            "takes no mail at the moment",
+        ),
+        ("451 4.7.1 greylisted", "does not take the message yet"),
+        ("450 4.2.2 full", "The mailbox is full"),
+    ] {
+        let mut late = recipient("bob@hamburger.edu");
+        (late.action, late.reply) = (Action::Delayed, reply.into());
+        let (report, _) = composed(&[late], Original::Header(b"Subject: x\r\n\r\n"), b"");
+        let report = String::from_utf8(report).unwrap();
+        assert!(report.contains(told), "{report}");
+        assert!(
+            !report.contains("disabled") && !report.contains("security"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
 fn an_international_address_makes_the_report_international() {
     let (report, composed) = composed(
         &[recipient("jörg@hamburger.edu")],

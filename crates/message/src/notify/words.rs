@@ -124,7 +124,13 @@ fn recipient(out: &mut String, it: &ReportedRecipient) {
 fn reason(status: &str, it: &ReportedRecipient) -> String {
     let domain = it.address.domain();
     let detail = status.get(2..).unwrap_or_default();
+    let for_now = status.starts_with('4');
     match detail {
+        // What a server says for now is mostly about its load, or about senders it does not know yet.
+        "2.1" if for_now => "The mailbox takes no mail at the moment.".into(),
+        _ if for_now && detail.starts_with("7.") => {
+            "The other server does not take the message yet; many put off whom they do not know.".into()
+        }
         "1.1" => format!("There is no mailbox of this name at {domain}."),
         "1.2" => format!("There is no mail server for {domain}: perhaps the domain does not exist."),
         "1.10" => format!("{domain} does not accept mail at all."),
