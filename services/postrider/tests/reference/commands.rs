@@ -32,6 +32,21 @@ pub fn page() -> String {
     page
 }
 
+/// Every command by its words, without `postrider`.
+pub fn all() -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![Vec::new()];
+    while let Some(command) = open.pop() {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        for below in subcommands(&help(&words)) {
+            let below = [command.as_slice(), &[below.to_owned()]].concat();
+            found.push(below.join(" "));
+            open.push(below);
+        }
+    }
+    found
+}
+
 /// A command, and all below it.
 fn write(page: &mut String, command: &[&str], shared: &str) {
     let text = help(command);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod commands;
+mod pages;
 mod settings;
 mod source;
 
@@ -18,6 +19,15 @@ fn every_setting_is_documented_with_its_true_default() {
 #[test]
 fn every_command_is_documented_as_it_explains_itself() {
     keep("commands.md", &commands::page());
+}
+
+#[test]
+fn what_the_pages_name_is_there() {
+    let commands = commands::all();
+    for page in pages::pages() {
+        let missing = pages::missing(&page, &commands);
+        assert!(missing.is_empty(), "{} names {missing:?}", page.display());
+    }
 }
 
 /// Compares a page with the committed one, or writes it.
