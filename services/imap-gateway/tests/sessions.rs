@@ -324,7 +324,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn the_watch_comes_back() {
+async fn idle_hears_again_and_again() {
     let mut node = Node::start().await;
     let mut idle = node.inbox().await;
     idle.start("IDLE").await;
