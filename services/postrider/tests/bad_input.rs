@@ -1,4 +1,5 @@
 //! What bad input gets: a clear reply, the connection kept or closed as the RFC says, nothing lost, nothing grown.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::fs;
 use std::net::TcpStream;

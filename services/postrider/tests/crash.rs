@@ -2,6 +2,7 @@
 //!
 //! What was answered 250 is there exactly once, UIDs never repeat or go back, what was queued goes out, and the store
 //! verifies clean. `POSTRIDER_SOAK_MINUTES` makes it go on for that long instead of for [`ROUNDS`] rounds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Mutex;
