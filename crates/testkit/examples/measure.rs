@@ -29,8 +29,7 @@ fn main() {
         offers: vec!["8BITMIME".into(), "PIPELINING".into()],
         ..Manner::default()
     });
-    let limits =
-        "[limits]\nconnections_per_address = 0\nconnections_per_account = 0\nsubmitted_per_hour = 0\n";
+    let limits = "[limits]\nconnections_per_address = 0\nconnections_per_account = 0\nsubmitted_per_hour = 0\nmessages_per_connection = 10000000\n";
     let node = Node::start(
         &binary,
         &Wish {
@@ -85,7 +84,7 @@ fn send(mut wire: Wire, from: &str, body: &[u8], mut next: impl FnMut() -> Optio
 }
 
 fn inbound(node: &Node, connections: u64, size: usize) {
-    let (count, body) = (AtomicU64::new(0), letter(size));
+    let (count, body) = (AtomicU64::new(0), letter("alice@crepes.fr", size));
     let (cpu, begin) = (cpu(node), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..connections {
@@ -110,7 +109,7 @@ fn inbound(node: &Node, connections: u64, size: usize) {
 }
 
 fn outbound(node: &Node, peer: &Peer) {
-    let (count, body) = (AtomicU64::new(0), letter(4 << 10));
+    let (count, body) = (AtomicU64::new(0), letter(&account(0), 4 << 10));
     let (cpu, begin) = (cpu(node), Instant::now());
     std::thread::scope(|scope| {
         for _ in 0..10 {
