@@ -54,9 +54,8 @@ fn account(number: u64) -> String {
     format!("user{number}@hamburger.edu")
 }
 
-fn letter(size: usize) -> Vec<u8> {
-    let mut text =
-        String::from("From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Condiments\r\n\r\n");
+fn letter(from: &str, size: usize) -> Vec<u8> {
+    let mut text = format!("From: {from}\r\nTo: bob@hamburger.edu\r\nSubject: Condiments\r\n\r\n");
     while text.len() < size {
         text.push_str("Do you like ketchup? How about pickles? And what of mustard?\r\n");
     }
