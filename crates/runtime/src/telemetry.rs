@@ -92,7 +92,9 @@ impl Telemetry {
     }
 
     fn subscribe(&self, config: &Config) -> Result<()> {
-        let filter = EnvFilter::try_new(&config.level).context("telemetry.level")?;
+        // What strangers do in a TLS handshake is no warning to an operator.
+        let filter = format!("rustls=error,{}", config.level);
+        let filter = EnvFilter::try_new(filter).context("telemetry.level")?;
         let spans = self.tracers.as_ref().map(|tracers| {
             let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));
             tracing_opentelemetry::layer()

@@ -284,9 +284,13 @@ impl<'a> Changed<'a> {
 
     fn add(&mut self, state: &FlagState) {
         let own = self.told.states.get(&state.uid).is_some_and(|told| {
-            // Of a silent STORE, only its own change is known, and only on top of what was there before.
-            told.same_flags(state)
-                && (!self.told.silent || told.modseq == state.modseq && !self.foreign.contains(&state.uid))
+            if self.told.silent {
+                // Of a silent STORE, only its own change is known, and only on top of what was there before.
+                told.same_flags(state) && told.modseq == state.modseq && !self.foreign.contains(&state.uid)
+            } else {
+                // The answer may have been read at a later version than the news: a client never goes back.
+                told.modseq >= state.modseq || told.same_flags(state)
+            }
         });
         if own {
             self.states.remove(&state.uid);
@@ -294,5 +298,32 @@ impl<'a> Changed<'a> {
             self.foreign.insert(state.uid);
             self.states.insert(state.uid, state.clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(modseq: u64, flags: u8) -> FlagState {
+        FlagState {
+            uid: Uid(7),
+            flags: Flags::from_bits(flags),
+            keywords: Vec::new(),
+            modseq,
+        }
+    }
+
+    #[test]
+    fn news_older_than_the_answer_are_not_told() {
+        let told = Told {
+            states: HashMap::from([(Uid(7), state(1057, 3))]),
+            silent: false,
+        };
+        let mut news = Changed::new(&told);
+        news.add(&state(1055, 1));
+        assert!(news.states.is_empty(), "the client knows of 1057 already");
+        news.add(&state(1058, 1));
+        assert_eq!(news.states[&Uid(7)].modseq, 1058);
     }
 }

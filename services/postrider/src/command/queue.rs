@@ -321,10 +321,24 @@ impl Row {
         };
         format!(
             "{}  {:<9} {:>3} attempts  {:<26} {} -> {recipients}  {}",
-            self.id, self.state, self.attempts, when, self.sender, self.last_reply
+            self.id,
+            self.state,
+            self.attempts,
+            when,
+            self.reverse_path(),
+            self.last_reply
         )
         .trim_end()
         .to_owned()
+    }
+
+    /// The sender for people: notifications have none.
+    fn reverse_path(&self) -> &str {
+        if self.sender.is_empty() {
+            "<>"
+        } else {
+            &self.sender
+        }
     }
 
     fn page(&self) -> String {
@@ -335,7 +349,7 @@ impl Row {
             self.id,
             self.state,
             self.destination,
-            self.sender,
+            self.reverse_path(),
             self.size,
             self.attempts,
             output::time(self.created),
