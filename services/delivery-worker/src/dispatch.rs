@@ -33,6 +33,10 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 const FAILING: usize = 64;
 /// The longest time for which a site that could not be reached is left alone.
 const MOST_AVOIDED: Duration = Duration::from_secs(60);
+/// When a unit is looked at again whose destination is just being looked up, or which waits for an account of ours.
+const CROWDED: Duration = Duration::from_secs(5);
+/// A unit that is put off is not looked at again before this.
+const SOONEST: Duration = Duration::from_secs(1);
 /// What every destination may have waiting, however many destinations there are.
 const LEAST_SHARE: usize = 16;
 
@@ -130,7 +134,7 @@ impl Dispatcher {
 
     async fn deliver_locally(&self, wake_up: WakeUp) {
         let Ok(place) = self.local_waiting.clone().try_acquire_owned() else {
-            return self.postpone(wake_up).await;
+            return self.postpone(wake_up, CROWDED).await;
         };
         let (shared, turns) = (self.shared.clone(), self.local.clone());
         self.shared.tasks.spawn(async move {
@@ -171,7 +175,7 @@ impl Dispatcher {
         };
         match known {
             Some(site) => self.add(&site, sender, wake_up).await,
-            None => self.postpone(wake_up).await,
+            None => self.postpone(wake_up, CROWDED).await,
         }
     }
 
@@ -240,7 +244,7 @@ impl Dispatcher {
             Added::Waits => {}
             Added::Known => self.shared.queue.dismiss(wake_up).await,
             Added::Connect => self.connect(site.clone()),
-            Added::Full => self.postpone(wake_up).await,
+            Added::Full => self.postpone(wake_up, site.backlog()).await,
             Added::Avoided(trouble) => self.fail(wake_up, &trouble).await,
         }
     }
@@ -306,10 +310,13 @@ impl Dispatcher {
             .await;
     }
 
-    /// Its destination has more waiting than it can take: later.
-    async fn postpone(&self, wake_up: WakeUp) {
-        let retry = &self.shared.queue.settings().retry;
-        let wait = retry.max.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+    /// Its destination has more waiting than it can take: when that may be done (`backlog`), but not later than a retry
+    /// would be.
+    async fn postpone(&self, wake_up: WakeUp, backlog: Duration) {
+        let most = self.shared.queue.settings().retry.max;
+        let wait = backlog
+            .clamp(SOONEST.min(most), most)
+            .mul_f64(0.5 + rand::random::<f64>() / 2.0);
         self.shared.record.metrics.postponed.add(1, &[]);
         if let Err(error) = self.shared.queue.postpone(wake_up, wait).await {
             tracing::warn!(%error, "a unit could not be put off; the reconciler finds it again");

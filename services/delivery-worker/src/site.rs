@@ -19,6 +19,10 @@ use crate::routes::Host;
 
 /// Connections a site begins with.
 const BEGIN: f64 = 2.0;
+/// Between two units of a site, as long as nothing is known of it.
+const FIRST_PACE: Duration = Duration::from_millis(5);
+/// A silence this many times the pace says that the pace is no longer true.
+const SILENCE: u32 = 8;
 /// How long a site that nobody needs is remembered.
 const REMEMBERED: Duration = Duration::from_secs(120);
 
@@ -44,6 +48,9 @@ struct State {
     allowed: f64,
     avoided: Option<(Instant, Trouble)>,
     used: Instant,
+    /// When a unit was last taken, and the time between two of them (a sliding mean).
+    taken: Instant,
+    pace: Duration,
 }
 
 /// What came of adding a unit.
@@ -74,6 +81,8 @@ impl Site {
             allowed: BEGIN,
             avoided: None,
             used: Instant::now(),
+            taken: Instant::now(),
+            pace: FIRST_PACE,
         };
         Self {
             hosts,
@@ -125,11 +134,20 @@ impl Site {
         if let Some(next) = &next {
             state.known.remove(&(next.unit, next.generation));
             state.waiting -= 1;
+            state.pace = (state.pace * 15 + state.taken.elapsed()) / 16;
+            state.taken = Instant::now();
         }
         if state.waiting > 0 {
             self.arrived.notify_one();
         }
         next
+    }
+
+    /// How long what waits now will take, at the pace of late.
+    pub fn backlog(&self) -> Duration {
+        let state = self.state.lock();
+        let pace = state.pace.max(state.taken.elapsed() / SILENCE);
+        pace.saturating_mul(u32::try_from(state.waiting).unwrap_or(u32::MAX))
     }
 
     /// Waits for the next unit, as a connection with nothing to do. Cancel-safe.
@@ -307,5 +325,28 @@ mod tests {
             "an idle connection is there"
         );
         assert_eq!(waiting.await.unwrap(), unit);
+    }
+
+    #[test]
+    fn the_backlog_is_told_by_the_pace() {
+        let site = Site::new(Vec::new(), 1);
+        for _ in 0..1000 {
+            site.add(1, wake_up(), 1000);
+        }
+        assert!(site.backlog() >= FIRST_PACE * 1000, "nothing is known yet");
+        for _ in 0..200 {
+            site.pop();
+        }
+        assert!(
+            site.backlog() < Duration::from_secs(2),
+            "a quick site: {:?}",
+            site.backlog()
+        );
+        site.state.lock().taken = Instant::now() - Duration::from_secs(80);
+        assert!(
+            site.backlog() >= Duration::from_secs(8000),
+            "a site that has fallen silent: {:?}",
+            site.backlog()
+        );
     }
 }
