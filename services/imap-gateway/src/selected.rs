@@ -40,6 +40,8 @@ pub(crate) struct Selected {
     settled: bool,
     /// Not to be looked at before this.
     pause: Option<Instant>,
+    /// Mod-sequences the client was told that are beyond the view's version, by message; nearly always none.
+    ahead: Option<Box<HashMap<Uid, u64>>>,
 }
 
 /// Flags that the answer to a command has told the client; or, if it was a silent STORE, what that made of messages.
@@ -81,7 +83,29 @@ impl Selected {
             heard,
             settled: true,
             pause: None,
+            ahead: None,
         }
+    }
+
+    /// The client was told a state that may be later than the view: it is not to hear of an earlier one again.
+    fn note_ahead(&mut self, state: &FlagState) {
+        if state.modseq > self.view.current().version().0 {
+            self.ahead.get_or_insert_default().insert(state.uid, state.modseq);
+        }
+    }
+
+    fn is_behind(&self, state: &FlagState) -> bool {
+        let told = self.ahead.as_ref().and_then(|ahead| ahead.get(&state.uid));
+        told.is_some_and(|told| *told > state.modseq)
+    }
+
+    /// Forgets what the view has caught up with.
+    fn forget_ahead(&mut self) {
+        let version = self.view.current().version().0;
+        if let Some(ahead) = &mut self.ahead {
+            ahead.retain(|_, told| *told > version);
+        }
+        self.ahead = self.ahead.take().filter(|ahead| !ahead.is_empty());
     }
 
     /// Tells the client of keywords it has not heard of (RFC 9051 §7.3.5): before it sees one on a message.
@@ -149,7 +173,9 @@ impl Selected {
             .view
             .announce(port.output(), occasion.enabled, occasion.expunges);
         self.settled = occasion.expunges;
+        told.states.values().for_each(|state| self.note_ahead(state));
         self.tell(store, port, occasion.enabled, &changed, states).await?;
+        self.forget_ahead();
         Ok(Presence::Here)
     }
 
@@ -248,6 +274,10 @@ impl Selected {
             states.extend(read.into_iter().map(|state| (state.uid, state)));
         }
         for state in changed.iter().filter_map(|uid| states.get(&uid)) {
+            if self.is_behind(state) {
+                continue;
+            }
+            self.note_ahead(state);
             let FlagState {
                 uid,
                 flags,
