@@ -40,9 +40,13 @@ pub(crate) struct Selected {
     settled: bool,
     /// Not to be looked at before this.
     pause: Option<Instant>,
-    /// Mod-sequences the client was told that are beyond the view's version, by message; nearly always none.
-    ahead: Option<Box<HashMap<Uid, u64>>>,
+    /// Boxed: nearly always none.
+    ahead: Option<Box<Ahead>>,
 }
+
+/// Mod-sequences the client was told that are beyond the view's version, by message.
+#[derive(Default)]
+struct Ahead(HashMap<Uid, u64>);
 
 /// Flags that the answer to a command has told the client; or, if it was a silent STORE, what that made of messages.
 #[derive(Debug, Default)]
@@ -90,12 +94,15 @@ impl Selected {
     /// The client was told a state that may be later than the view: it is not to hear of an earlier one again.
     fn note_ahead(&mut self, state: &FlagState) {
         if state.modseq > self.view.current().version().0 {
-            self.ahead.get_or_insert_default().insert(state.uid, state.modseq);
+            self.ahead
+                .get_or_insert_default()
+                .0
+                .insert(state.uid, state.modseq);
         }
     }
 
     fn is_behind(&self, state: &FlagState) -> bool {
-        let told = self.ahead.as_ref().and_then(|ahead| ahead.get(&state.uid));
+        let told = self.ahead.as_ref().and_then(|ahead| ahead.0.get(&state.uid));
         told.is_some_and(|told| *told > state.modseq)
     }
 
@@ -103,9 +110,9 @@ impl Selected {
     fn forget_ahead(&mut self) {
         let version = self.view.current().version().0;
         if let Some(ahead) = &mut self.ahead {
-            ahead.retain(|_, told| *told > version);
+            ahead.0.retain(|_, told| *told > version);
         }
-        self.ahead = self.ahead.take().filter(|ahead| !ahead.is_empty());
+        self.ahead = self.ahead.take().filter(|ahead| !ahead.0.is_empty());
     }
 
     /// Tells the client of keywords it has not heard of (RFC 9051 §7.3.5): before it sees one on a message.
