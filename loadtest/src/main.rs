@@ -1,3 +1,10 @@
-//! Load generator, sink, ledger and report.
+//! The command `postrider-loadtest`.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    postrider_loadtest::cli::main()
+}

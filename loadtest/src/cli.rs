@@ -1,0 +1,21 @@
+//! The command line: one subcommand per file that it calls.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Load for mail servers: how many users fit, what happens when more come, and is anything ever lost.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs the command; 0 done and every promise kept, 1 failed or something was lost, 2 wrong usage.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {}
+}
