@@ -27,5 +27,6 @@ pub mod operation;
 pub mod profile;
 pub mod recorder;
 pub mod report;
+pub mod server;
 pub mod target;
 pub mod traffic;
