@@ -23,10 +23,12 @@
 pub mod actor;
 pub mod cli;
 pub mod ledger;
+pub mod net;
 pub mod operation;
 pub mod profile;
 pub mod recorder;
 pub mod report;
+pub mod schedule;
 pub mod server;
 pub mod target;
 pub mod traffic;

@@ -163,6 +163,16 @@ pub struct Phase {
     pub to: Option<f64>,
 }
 
+impl Phase {
+    /// The rates at its beginning and end, per second; a phase that says nothing has none.
+    pub fn rates(&self) -> (f64, f64) {
+        match (self.at, self.from, self.to) {
+            (Some(level), _, _) => (level, level),
+            (None, from, to) => (from.unwrap_or(0.0), to.unwrap_or(0.0)),
+        }
+    }
+}
+
 impl Sender {
     fn messages_per_connection() -> u32 {
         10
