@@ -5,17 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Identifies one message of a run; it travels in the header field [`FIELD`]. `run` tells runs against one server apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct MessageId {
-    /// The run's own number (from its seed and start time).
-    pub run: u32,
-    /// Which message of it; parts of a run (`--part 2/5`) use disjoint numbers.
-    pub number: u64,
-}
+mod digest;
+mod id;
+mod journal;
+mod line;
 
-/// The header field that carries a message's id, as `run-number` in hexadecimal.
-pub const FIELD: &str = "X-Load-Id";
+pub use digest::{Digested, Digester, decoded_digest, digest, is_seven_bit};
+pub use id::{FIELD, MessageId};
+pub use journal::{Ledger, LedgerError};
+pub use line::Lines;
 
 /// One message for one recipient that the server has answered for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +24,12 @@ pub struct Promise {
     pub recipient: String,
     /// Hash of its content (see [`digest`]).
     pub digest: u64,
-    /// When it was answered: microseconds since the run began.
+    /// [`decoded_digest`] of its content: only where it is not 7-bit and goes to another server, which may have to convert it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoded: Option<u64>,
+    /// When its transaction began (before MAIL was written): microseconds since the run began.
+    pub began: u64,
+    /// When it was answered (after the reply was read): microseconds since the run began.
     pub at: u64,
 }
 
@@ -37,8 +40,11 @@ pub struct Sighting {
     pub id: MessageId,
     /// In whose mailbox, or the envelope recipient at the sink.
     pub recipient: String,
-    /// Hash of what was read.
+    /// Hash of what was read ([`digest`]).
     pub digest: u64,
+    /// [`decoded_digest`] of it, where the message may have been converted to 7 bits on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoded: Option<u64>,
     /// Where, exactly: two sightings with the same place are one copy.
     pub place: Place,
 }
@@ -57,6 +63,10 @@ pub enum Place {
         uid: u32,
     },
     /// A maildrop, read through POP3; the unique id of UIDL.
+    ///
+    /// During a run only what is deleted is written down, twice: with `deleted: false` before QUIT is sent, since nobody
+    /// knows what happened when no answer comes (the copy may be there or not: it is neither lost nor a duplicate), and
+    /// with `deleted: true` after its `+OK` (the copy was there).
     Maildrop {
         /// The unique id.
         uid: String,
@@ -67,6 +77,8 @@ pub enum Place {
     Sink {
         /// Which transaction.
         transaction: u64,
+        /// Whether the sender was told 250. A sender that was not has to try again: such a copy is no duplicate.
+        answered: bool,
     },
 }
 
@@ -106,7 +118,3 @@ impl Verdict {
             .all(|findings| findings.count == 0)
     }
 }
-
-/// The open ledger of a run: a directory with `promises` and `sightings`, appended to and synced. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Ledger;
