@@ -3,6 +3,7 @@
 //! ```toml
 //! name = "office"
 //! about = "A company's morning: mail in, mail out, devices that watch and read."
+//! users = 500                      # whom it stands for; what `knee` answers in
 //! duration = "2m"
 //!
 //! [traffic]
@@ -25,6 +26,12 @@ use std::time::Duration;
 use postrider_runtime::config::{duration, format_size, parse_size};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+mod load;
+mod nearest;
+mod validate;
+
+pub use load::SHIPPED;
+
 /// Who does what how often. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +40,8 @@ pub struct Profile {
     pub name: String,
     /// One sentence for a person who chooses.
     pub about: String,
+    /// How many people it stands for at its own rates; without it, its standing devices are counted.
+    pub users: Option<u64>,
     /// How long arrivals go on; what has begun then may end.
     #[serde(with = "duration")]
     pub duration: Duration,
@@ -163,12 +172,57 @@ pub struct Phase {
     pub to: Option<f64>,
 }
 
+impl Profile {
+    /// The same people, `factor` times as many: rates and devices. Connections grow along, for more servers have more of
+    /// them, but do not shrink: they are a bound, and a bound that tightens would be felt as latency.
+    #[must_use]
+    pub fn scaled(&self, factor: f64) -> Self {
+        let mut scaled = self.clone();
+        scaled.users = self.users.map(|users| times(users, factor));
+        for actor in &mut scaled.actors {
+            match actor {
+                Actor::Mx(Sender {
+                    rate, connections, ..
+                })
+                | Actor::Submission(Sender {
+                    rate, connections, ..
+                })
+                | Actor::Pop3Poller(Pollers {
+                    rate, connections, ..
+                }) => {
+                    rate.iter_mut().for_each(|phase| phase.scale(factor));
+                    *connections = times_u32(*connections, factor.max(1.0));
+                }
+                Actor::ImapDevice(devices) => {
+                    devices.population = times_u32(devices.population, factor);
+                }
+            }
+        }
+        scaled
+    }
+
+    /// How many people it stands for: what it says itself, or its standing devices.
+    pub fn stands_for(&self) -> u64 {
+        let devices = self.actors.iter().map(|actor| match actor {
+            Actor::ImapDevice(devices) => u64::from(devices.population),
+            _ => 0,
+        });
+        self.users.unwrap_or_else(|| devices.sum())
+    }
+}
+
 impl Phase {
     /// The rates at its beginning and end, per second; a phase that says nothing has none.
     pub fn rates(&self) -> (f64, f64) {
         match (self.at, self.from, self.to) {
             (Some(level), _, _) => (level, level),
             (None, from, to) => (from.unwrap_or(0.0), to.unwrap_or(0.0)),
+        }
+    }
+
+    fn scale(&mut self, factor: f64) {
+        for rate in [&mut self.at, &mut self.from, &mut self.to].into_iter().flatten() {
+            *rate *= factor;
         }
     }
 }
@@ -201,4 +255,14 @@ impl Serialize for Sizes {
             Self::Fixed(bytes) => serializer.serialize_str(&format_size(*bytes)),
         }
     }
+}
+
+/// At least one, when there was any.
+fn times(number: u64, factor: f64) -> u64 {
+    let scaled = (number as f64 * factor).round() as u64;
+    scaled.max(number.min(1))
+}
+
+fn times_u32(number: u32, factor: f64) -> u32 {
+    u32::try_from(times(u64::from(number), factor)).unwrap_or(u32::MAX)
 }

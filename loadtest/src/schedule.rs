@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn the_last_phase_goes_on_and_a_long_one_is_cut() {
         assert_eq!(constant(&[ramp(10, 0.0, 10.0)], 20).count(), 50 + 100);
-        assert_eq!(constant(&[ramp(10, 0.0, 10.0)], 5).count(), 13); // 12.5 expected
+        assert_eq!(constant(&[ramp(10, 0.0, 10.0)], 5).count(), 12); // the 13th would be due as the run ends
         assert_eq!(constant(&[level(2, 5.0), level(1, 0.0)], 60).count(), 10);
     }
 
