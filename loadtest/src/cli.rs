@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::report;
+
 /// Load for mail servers: how many users fit, what happens when more come, and is anything ever lost.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -13,9 +15,17 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Report(report::command::Command),
+}
 
 /// Runs the command; 0 done and every promise kept, 1 failed or something was lost, 2 wrong usage.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {}
+    let outcome = match Arguments::parse().command {
+        Command::Report(command) => command.run(),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("postrider-loadtest: {error:#}");
+        ExitCode::FAILURE
+    })
 }
