@@ -25,6 +25,7 @@ pub mod cli;
 pub mod ledger;
 pub mod net;
 pub mod operation;
+pub mod process;
 pub mod profile;
 pub mod recorder;
 pub mod report;
