@@ -4,17 +4,20 @@
 //! cargo xtask test    everything the project tests, real clients included; installs what it needs
 //! cargo xtask soak    slow proofs: many crash rounds under load (bounded; POSTRIDER_SOAK_MINUTES, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
+//! cargo xtask peers   Postfix and Dovecot to compare with: up, down or status (as root)
 //! ```
 #![allow(clippy::print_stdout, reason = "a command talks to a person")]
 
 mod packages;
+mod peers;
 mod run;
 
 use std::process::ExitCode;
 
 use run::{Failed, Run, cargo};
 
-const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS]";
+const USAGE: &str =
+    "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | peers up|down|status [--directory DIR]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +27,8 @@ fn main() -> ExitCode {
         ["soak"] => soak(),
         ["fuzz", target] => fuzz(target, "300"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["peers", action] => peers::command(action, None),
+        ["peers", action, "--directory", directory] => peers::command(action, Some(directory)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

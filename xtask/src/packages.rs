@@ -1,4 +1,4 @@
-//! The clients and tools the tests need. One that is missing and cannot be installed is a failure, never a skip.
+//! The clients, tools and servers that tests and comparisons need. One that is missing and cannot be installed is a failure, never a skip.
 
 use std::path::PathBuf;
 
@@ -27,19 +27,44 @@ const DEBIAN_LIBRARIES: [&str; 1] = ["libnet-ssleay-perl"];
 /// Pinned: the newest of November 2026, which run on Node 20.
 const NPM: [&str; 3] = ["imapflow@2.10.2", "nodemailer@10.6.0", "node-pop3@0.11.0"];
 
+/// The servers that are compared with, their parts included: a part is seen by its program's path.
+const PEERS: [(&str, &str); 6] = [
+    ("openssl", "openssl"),
+    ("/usr/sbin/postfix", "postfix"),
+    ("/usr/sbin/dovecot", "dovecot-core"),
+    ("/usr/lib/dovecot/imap", "dovecot-imapd"),
+    ("/usr/lib/dovecot/pop3", "dovecot-pop3d"),
+    ("/usr/lib/dovecot/lmtp", "dovecot-lmtpd"),
+];
+
 /// Installs the Debian packages that are missing.
 pub fn install_debian() -> Result<(), Failed> {
-    let here = |program: &str| Run::new("sh", &["-c", &format!("command -v {program}")]).succeeds();
-    let mut missing: Vec<&str> = DEBIAN
-        .iter()
-        .filter(|(program, _)| !here(program))
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing = missing(&DEBIAN);
     missing.extend(
         DEBIAN_LIBRARIES
             .iter()
             .filter(|name| !Run::new("dpkg", &["-s", name]).succeeds()),
     );
+    install(&missing, "the tests need")
+}
+
+/// Installs Postfix and Dovecot when they are missing. Where Debian starts what it installs, their own services then run as well.
+pub fn install_peers() -> Result<(), Failed> {
+    install(&missing(&PEERS), "the peers are")
+}
+
+/// The packages of those programs that are not here.
+fn missing<'a>(programs: &[(&str, &'a str)]) -> Vec<&'a str> {
+    let here = |program: &str| Run::new("sh", &["-c", &format!("command -v {program}")]).succeeds();
+    programs
+        .iter()
+        .filter(|(program, _)| !here(program))
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+/// Installs packages; `what` begins the sentence when that fails.
+fn install(missing: &[&str], what: &str) -> Result<(), Failed> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -55,13 +80,8 @@ pub fn install_debian() -> Result<(), Failed> {
             .go()
     };
     apt(&["update", "-qq"])?;
-    let install = [&["install", "-y", "-qq", "--no-install-recommends"][..], &missing].concat();
-    apt(&install).map_err(|_| {
-        Failed(format!(
-            "the tests need these Debian packages: {}",
-            missing.join(" ")
-        ))
-    })
+    let install = [&["install", "-y", "-qq", "--no-install-recommends"][..], missing].concat();
+    apt(&install).map_err(|_| Failed(format!("{what} these Debian packages: {}", missing.join(" "))))
 }
 
 /// Installs the npm packages into the cache; the `node_modules` folder.
