@@ -31,5 +31,6 @@ pub mod recorder;
 pub mod report;
 pub mod schedule;
 pub mod server;
+pub mod sink;
 pub mod target;
 pub mod traffic;

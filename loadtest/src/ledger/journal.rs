@@ -139,7 +139,7 @@ impl Ledger {
         }
         let mut lines = Vec::with_capacity(values.len() * 256);
         for value in values {
-            line::write(value, &mut lines).map_err(|error| self.0.broken(error))?;
+            line::encode(value, &mut lines).map_err(|error| self.0.broken(error))?;
         }
         let confirmed = self.0.queue.put(&lines, file)?;
         confirmed.await.unwrap_or(Err(LedgerError::Closed))
@@ -315,15 +315,14 @@ mod tests {
             id: MessageId { run: 7, number },
             recipient: "bob@hamburger.edu".into(),
             digest: number * 3,
-            decoded: (number % 2 == 0).then_some(number),
+            decoded: number.is_multiple_of(2).then_some(number),
             began: number,
             at: number + 1,
         }
     }
 
     fn read(path: &Path) -> Vec<Promise> {
-        let mut lines = Lines::open(path).unwrap();
-        std::iter::from_fn(|| lines.next().unwrap()).collect()
+        Lines::open(path).unwrap().map(Result::unwrap).collect()
     }
 
     #[tokio::test]
@@ -348,7 +347,7 @@ mod tests {
         };
         ledger.sighting(vec![sighting.clone()]).await.unwrap();
         let mut lines = Lines::<Sighting>::open(&directory.path().join(SIGHTINGS)).unwrap();
-        assert_eq!(lines.next().unwrap(), Some(sighting));
+        assert_eq!(lines.next().unwrap().unwrap(), sighting);
     }
 
     #[tokio::test]

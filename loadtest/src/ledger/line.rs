@@ -19,8 +19,8 @@ const PREFIX: usize = 9;
 /// No line is longer, in octets; what is longer was not written by this program.
 const MAX_LINE: usize = 64 * 1024;
 
-/// Appends a line.
-pub(crate) fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> io::Result<()> {
+/// Appends a line. Fails only for values that have no JSON.
+pub fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> io::Result<()> {
     let start = out.len();
     out.extend_from_slice(b"00000000 ");
     serde_json::to_writer(&mut *out, value)?;
@@ -69,8 +69,17 @@ impl<T: DeserializeOwned> Lines<T> {
         })
     }
 
-    /// The next whole line.
-    pub fn next(&mut self) -> io::Result<Option<T>> {
+    /// How many lines were not whole so far. One at the end is what a crash leaves, and was never confirmed.
+    pub fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// Where the last whole line that was read ends, in octets.
+    pub fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    fn read(&mut self) -> io::Result<Option<T>> {
         loop {
             self.line.clear();
             let limit = MAX_LINE as u64;
@@ -92,15 +101,13 @@ impl<T: DeserializeOwned> Lines<T> {
             }
         }
     }
+}
 
-    /// How many lines were not whole so far. One at the end is what a crash leaves, and was never confirmed.
-    pub fn damaged(&self) -> u64 {
-        self.damaged
-    }
+impl<T: DeserializeOwned> Iterator for Lines<T> {
+    type Item = io::Result<T>;
 
-    /// Where the last whole line that was read ends, in octets.
-    pub fn whole(&self) -> u64 {
-        self.whole
+    fn next(&mut self) -> Option<io::Result<T>> {
+        self.read().transpose()
     }
 }
 
@@ -112,7 +119,7 @@ mod tests {
     fn damaged_lines_are_seen_and_stepped_over() {
         let mut whole = Vec::new();
         for number in 0..4_u64 {
-            write(&number, &mut whole).unwrap();
+            encode(&number, &mut whole).unwrap();
         }
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
@@ -123,9 +130,8 @@ mod tests {
         damaged.truncate(whole.len() - 1);
         std::fs::write(&path, &damaged).unwrap();
         let mut lines = Lines::<u64>::open(&path).unwrap();
-        assert_eq!(lines.next().unwrap(), Some(0));
-        assert_eq!(lines.next().unwrap(), Some(2));
-        assert_eq!(lines.next().unwrap(), None);
+        let read: Vec<u64> = lines.by_ref().map(Result::unwrap).collect();
+        assert_eq!(read, [0, 2]);
         assert_eq!((lines.damaged(), lines.whole()), (2, 3 * second as u64));
         assert_eq!(checked(b""), None);
         assert_eq!(checked(b"00000000 "), None);

@@ -13,7 +13,7 @@ mod line;
 pub use digest::{Digested, Digester, decoded_digest, digest, is_seven_bit};
 pub use id::{FIELD, MessageId};
 pub use journal::{Ledger, LedgerError};
-pub use line::Lines;
+pub use line::{Lines, encode as encode_line};
 
 /// One message for one recipient that the server has answered for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,27 @@ pub enum Place {
         transaction: u64,
         /// Whether the sender was told 250. A sender that was not has to try again: such a copy is no duplicate.
         answered: bool,
+        /// When: microseconds since 1970.
+        when: u64,
+    },
+}
+
+/// A line of the sink's record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum SinkEntry {
+    /// It received a message for a recipient.
+    Seen(Sighting),
+    /// It refused a recipient for good (5yz): the server under load owes its sender a notification, not a delivery.
+    Refused {
+        /// The envelope recipient.
+        recipient: String,
+        /// Which message, when that was known: at its end. Otherwise the address takes none at all.
+        message: Option<MessageId>,
+        /// What it said.
+        reply: String,
+        /// When: microseconds since 1970.
+        when: u64,
     },
 }
 
@@ -91,6 +112,9 @@ pub struct Verdict {
     pub found: u64,
     /// Without an answer, but there: allowed, and counted.
     pub unpromised: u64,
+    /// Promised, but refused for good by the sink: whoever sent it was owed a notification, not a delivery.
+    #[serde(default)]
+    pub returned: u64,
     /// Promised and not there.
     pub lost: Findings,
     /// There more than once.
