@@ -89,23 +89,23 @@ impl Pop3 {
         self.lines(Command::Retr(number), content).await
     }
 
-    /// Marks messages as deleted; they go when [`Pop3::quit`] has been answered.
-    pub async fn delete(&mut self, numbers: &[usize]) -> Result<(), Failure> {
+    /// Marks messages as deleted, and says which ones the server has marked; they go when [`Pop3::quit`] has been answered.
+    pub async fn delete(&mut self, numbers: &[usize]) -> Result<Vec<usize>, Failure> {
         let window = if self.pipelining { WINDOW } else { 1 };
-        let mut refused = Ok(());
+        let mut marked = Vec::with_capacity(numbers.len());
         for some in numbers.chunks(window) {
             for number in some {
                 self.link.session.send(Command::Dele(*number));
             }
-            for _ in some {
+            for number in some {
                 match self.line().await {
+                    Ok(_) => marked.push(*number),
                     Err(failure) if failure.is_broken() => return Err(failure),
-                    Err(failure) => refused = Err(failure),
-                    Ok(_) => {}
+                    Err(_) => {}
                 }
             }
         }
-        refused
+        Ok(marked)
     }
 
     /// Ends; what was marked is deleted when this is `Ok`.

@@ -1,0 +1,1 @@
+//! Actors against small servers in this process.
