@@ -22,13 +22,17 @@
 
 pub mod actor;
 pub mod cli;
+pub mod knee;
 pub mod ledger;
+pub mod merge;
 pub mod net;
 pub mod operation;
 pub mod process;
 pub mod profile;
+pub mod progress;
 pub mod recorder;
 pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod server;
 pub mod sink;

@@ -26,11 +26,13 @@ use std::time::Duration;
 use postrider_runtime::config::{duration, format_size, parse_size};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+pub mod command;
 mod load;
 mod nearest;
 mod validate;
 
 pub use load::SHIPPED;
+pub(crate) use nearest::with_suggestion;
 
 /// Who does what how often. Unknown keys are errors.
 #[derive(Debug, Clone, Deserialize, Serialize)]

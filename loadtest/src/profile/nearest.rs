@@ -11,7 +11,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// A message such as "unknown field `abuot`, expected one of `name`, `about`" with what was most likely meant.
-pub(super) fn with_suggestion(message: &str) -> String {
+pub(crate) fn with_suggestion(message: &str) -> String {
     let message = message.trim_end();
     let Some((_, words)) = message.split_once("unknown ") else {
         return message.to_owned();
