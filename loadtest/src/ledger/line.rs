@@ -5,7 +5,7 @@
 //! ```
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -59,11 +59,18 @@ pub struct Lines<T> {
 impl<T: DeserializeOwned> Lines<T> {
     /// Opens a file.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_at(path, 0)
+    }
+
+    /// Opens a file at a place that [`Lines::whole`] has told: what comes is what was added since.
+    pub fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(offset))?;
         Ok(Self {
-            reader: BufReader::with_capacity(256 * 1024, File::open(path)?),
+            reader: BufReader::with_capacity(256 * 1024, file),
             line: Vec::new(),
-            whole: 0,
-            offset: 0,
+            whole: offset,
+            offset,
             damaged: 0,
             kind: PhantomData,
         })
@@ -133,6 +140,11 @@ mod tests {
         let read: Vec<u64> = lines.by_ref().map(Result::unwrap).collect();
         assert_eq!(read, [0, 2]);
         assert_eq!((lines.damaged(), lines.whole()), (2, 3 * second as u64));
+        // Whoever was writing the last line has come to its end.
+        std::fs::write(&path, &whole).unwrap();
+        let mut lines = Lines::<u64>::open_at(&path, lines.whole()).unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), 3);
+        assert_eq!(lines.whole(), whole.len() as u64);
         assert_eq!(checked(b""), None);
         assert_eq!(checked(b"00000000 "), None);
     }

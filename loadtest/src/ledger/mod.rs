@@ -9,6 +9,7 @@ mod digest;
 mod id;
 mod journal;
 mod line;
+pub mod reconcile;
 
 pub use digest::{Digested, Digester, decoded_digest, digest, is_seven_bit};
 pub use id::{FIELD, MessageId};
