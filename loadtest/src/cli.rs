@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
-use crate::{knee, merge, profile, report, run, sink};
+use crate::{compare, demo, knee, ledger, merge, profile, report, run, sink, soak};
 
 /// Load for mail servers: how many users fit, what happens when more come, and is anything ever lost.
 ///
@@ -26,9 +26,13 @@ enum Command {
     Run(Box<run::command::Command>),
     Knee(Box<knee::command::Command>),
     Merge(merge::Command),
+    Compare(Box<compare::command::Command>),
     Profiles(profile::command::Command),
     Report(report::command::Command),
+    Demo(demo::Command),
+    Soak(soak::command::Command),
     Sink(sink::command::Command),
+    Reconcile(ledger::reconcile::Command),
 }
 
 const EXAMPLES: &str = "\
@@ -52,9 +56,13 @@ pub fn main() -> ExitCode {
         Command::Run(command) => wait(command.run()),
         Command::Knee(command) => wait(command.run()),
         Command::Merge(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Profiles(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Demo(command) => wait(command.run()),
+        Command::Soak(command) => wait(command.run()),
         Command::Sink(command) => command.run(),
+        Command::Reconcile(command) => command.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("postrider-loadtest: {error:#}");

@@ -22,6 +22,8 @@
 
 pub mod actor;
 pub mod cli;
+pub mod compare;
+pub mod demo;
 pub mod knee;
 pub mod ledger;
 pub mod merge;
@@ -36,5 +38,6 @@ pub mod run;
 pub mod schedule;
 pub mod server;
 pub mod sink;
+pub mod soak;
 pub mod target;
 pub mod traffic;
