@@ -245,6 +245,7 @@ fn add_verdict(whole: &mut Verdict, part: Verdict) {
     whole.promised += part.promised;
     whole.found += part.found;
     whole.unpromised += part.unpromised;
+    whole.returned += part.returned;
     let kinds = [
         (&mut whole.lost, part.lost),
         (&mut whole.duplicated, part.duplicated),

@@ -245,12 +245,8 @@ impl Run {
         if let Some(sink) = self.sink.take() {
             sink.stop().await;
         }
-        let ledger = match self.options.verify {
-            true => Some(verdict::reconcile(&self.world, &self.options).await?),
-            false => None,
-        };
         let recorder = &self.world.recorder;
-        let report = Report {
+        let mut report = Report {
             format: 1,
             run: self.about(),
             environment: environment(),
@@ -259,10 +255,15 @@ impl Run {
             processes: sampled.processes,
             gauges: sampled.gauges,
             marks: recorder.marks(),
-            ledger,
+            ledger: None,
             knee: None,
         };
+        // Before the ledger is looked at: should that fail, what was measured is not lost.
         write(&report, &self.options.out)?;
+        if self.options.verify {
+            report.ledger = Some(verdict::verdict(&self.world.ledger, &self.options).await?);
+            write(&report, &self.options.out)?;
+        }
         Ok(report)
     }
 
