@@ -145,6 +145,24 @@ pub fn counts(verdict: &Verdict) -> [(&'static str, u64); 6] {
     ]
 }
 
+/// What else there is to say of it: copies that are there or not there, and rightly so.
+pub fn asides(verdict: &Verdict) -> Vec<String> {
+    let mut asides = Vec::new();
+    if verdict.returned > 0 {
+        asides.push(format!(
+            "{} were refused for good by the sink: their senders were owed a notification, not a delivery.",
+            super::amount::count(verdict.returned)
+        ));
+    }
+    if verdict.unpromised > 0 {
+        asides.push(format!(
+            "{} that got no answer are there as well: allowed, since nothing was promised.",
+            super::amount::count(verdict.unpromised)
+        ));
+    }
+    asides
+}
+
 fn per_second(number: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         number as f64 / seconds

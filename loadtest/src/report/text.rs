@@ -129,12 +129,8 @@ fn verdict(out: &mut Formatter<'_>, report: &Report) -> fmt::Result {
             .map(|(name, number)| format!("{name} {}", amount::count(number)))
             .collect();
         writeln!(out, "{}", counts.join(" · "))?;
-        if verdict.unpromised > 0 {
-            writeln!(
-                out,
-                "{} that got no answer are there as well: allowed",
-                amount::count(verdict.unpromised)
-            )?;
+        for aside in summary::asides(verdict) {
+            writeln!(out, "{aside}")?;
         }
     }
     let word = match Judgement::of(report) {

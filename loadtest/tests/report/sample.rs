@@ -301,6 +301,7 @@ fn verdict(broken: bool) -> Verdict {
         promised: 96_401,
         found: if broken { 95_398 } else { 96_401 },
         unpromised: 17,
+        returned: 3,
         lost: if broken { lost } else { Findings::default() },
         ..Verdict::default()
     }

@@ -32,12 +32,8 @@ pub fn verdict(out: &mut Formatter<'_>, report: &Report) -> fmt::Result {
             write!(out, "<span{class}><b>{}</b> {name}</span>", amount::count(number))?;
         }
         write!(out, "</p>")?;
-        if verdict.unpromised > 0 {
-            write!(
-                out,
-                "<p class=aside>{} that got no answer are there as well: allowed, since nothing was promised.</p>",
-                amount::count(verdict.unpromised)
-            )?;
+        for aside in summary::asides(verdict) {
+            write!(out, "<p class=aside>{aside}</p>")?;
         }
     }
     writeln!(out, "</div></section>")?;
