@@ -39,8 +39,8 @@ pub struct Command {
     /// How long to wait for mail that is still queued.
     #[arg(long, default_value = "5m", value_parser = parse_duration, value_name = "TIME")]
     wait: Duration,
-    /// How long nothing may come before waiting is over.
-    #[arg(long, default_value = "20s", value_parser = parse_duration, value_name = "TIME")]
+    /// How long nothing may come before waiting is over: longer than the server pauses between two attempts.
+    #[arg(long, default_value = "1m", value_parser = parse_duration, value_name = "TIME")]
     quiet: Duration,
     /// Accounts read at once.
     #[arg(long, default_value_t = 4, value_name = "NUMBER")]

@@ -82,7 +82,7 @@ pub struct Options {
     pub content: bool,
     /// How long to wait for mail that is still queued, at most.
     pub wait: Duration,
-    /// How long nothing may come before waiting is over.
+    /// How long nothing may come before waiting is over: longer than the server pauses between two attempts.
     pub quiet: Duration,
     /// Accounts read at once.
     pub connections: usize,
@@ -105,7 +105,7 @@ struct Reconciliation<'a> {
 }
 
 impl Options {
-    /// Everything as it should be for most: content compared, five minutes of patience, 20 seconds of silence, four connections.
+    /// Everything as it should be for most: content compared, five minutes of patience, a minute of silence, four connections.
     pub fn new(ledger: PathBuf, target: Target) -> Self {
         Self {
             ledgers: vec![ledger],
@@ -114,7 +114,7 @@ impl Options {
             verify: Verify::Auto,
             content: true,
             wait: Duration::from_secs(300),
-            quiet: Duration::from_secs(20),
+            quiet: Duration::from_secs(60),
             connections: 4,
         }
     }
