@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(25 * 60);
 /// How often a device asks where there is no IDLE.
 const ASK: Duration = Duration::from_secs(30);
 
-/// How long a device that comes and goes stays, and is away; on average.
+/// How long a device that comes and goes stays, and is away; on average. In a short run it is less, so that it does come back.
 const STAY: Duration = Duration::from_secs(45);
 const AWAY: Duration = Duration::from_secs(15);
 
@@ -128,7 +128,10 @@ impl Device {
             // Boxed: a device that waits to come back holds nothing of a session.
             let wait = match Box::pin(self.session(due)).await {
                 Ok(Left::ForGood) => return,
-                Ok(Left::ForAWhile) => exponential(&mut self.dice, AWAY).min(10 * AWAY),
+                Ok(Left::ForAWhile) => {
+                    let away = AWAY.min(self.world.recorder.length() / 24);
+                    exponential(&mut self.dice, away).min(10 * away)
+                }
                 Err(_) => {
                     breaks = if came.elapsed() > MOST_BACK_OFF {
                         0
@@ -149,7 +152,8 @@ impl Device {
         let login = Box::pin(Imap::login(&world.target, &self.account));
         let mut imap = world.timed(Operation::ImapLogin, due, login).await?;
         Box::pin(self.open(&mut imap)).await?;
-        let stay = exponential(&mut self.dice, STAY).min(10 * STAY);
+        let mean = STAY.min(world.recorder.length() / 8);
+        let stay = exponential(&mut self.dice, mean).min(10 * mean);
         let leaves = self.returns.then(|| Instant::now() + stay);
         loop {
             if self.view.has_news() {

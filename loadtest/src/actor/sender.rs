@@ -30,7 +30,11 @@ use message::Message;
 const RETRIES: u32 = 3;
 
 /// When it is tried again first; each further time three times later. Real senders wait for minutes, and a run is short.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = if cfg!(test) {
+    Duration::from_millis(100)
+} else {
+    Duration::from_secs(5)
+};
 
 /// The most messages that wait to be tried again; others are given up.
 const MOST_RETRIES: usize = 10_000;

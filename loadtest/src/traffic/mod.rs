@@ -83,8 +83,9 @@ pub struct Elsewhere<'a> {
 }
 
 impl Letters {
-    /// Messages of a run to these accounts.
+    /// Messages of a run to these accounts. The first call in a process takes some milliseconds.
     pub fn new(seed: u64, run: u32, traffic: Traffic, accounts: Accounts) -> Self {
+        pool::prepare();
         let zipf = Zipf::new(accounts.count);
         Self {
             seed,

@@ -96,6 +96,15 @@ pub static BASE64: LazyLock<Pool> = LazyLock::new(|| {
     Pool::of(base64_lines(&random))
 });
 
+/// Makes all pools, so that no message has to wait for one.
+pub fn prepare() {
+    for pool in [
+        &ENGLISH, &EUROPEAN, &EIGHT_BIT, &JAPANESE, &KOI8_R, &HTML, &BASE64,
+    ] {
+        LazyLock::force(pool);
+    }
+}
+
 impl Pool {
     fn of(octets: Vec<u8>) -> Self {
         Self {
