@@ -29,6 +29,7 @@ mod accept;
 pub mod command;
 mod greylist;
 mod hello;
+mod letter;
 mod plan;
 mod record;
 mod replies;

@@ -13,17 +13,12 @@ use tokio::time::sleep;
 
 use super::Shared;
 use super::hello;
+use super::letter::Letter;
 use super::plan::{Answer, Dice, Manner};
 use super::record::{Received, count, epoch_micros};
 use super::rules::{Extension, Stage, TlsMode};
 use super::wire::{Filled, Wire};
-use crate::ledger::{Digester, MessageId, Place, Sighting, SinkEntry, decoded_digest};
-
-/// A message longer than this is not kept for [`decoded_digest`], in octets.
-const MOST_KEPT: usize = 8 << 20;
-
-/// Messages kept at once by all visits, in octets; what comes beyond is not compared by its decoded parts.
-const ALL_KEPT: u64 = 256 << 20;
+use crate::ledger::{MessageId, Place, Sighting, SinkEntry};
 
 /// A client and what it does here.
 pub(super) struct Visit {
@@ -48,24 +43,6 @@ struct Heard {
     lines: AtomicU64,
     /// How many of them were EHLO or HELO.
     hellos: AtomicU64,
-}
-
-/// A transaction.
-struct Letter {
-    sender: String,
-    size: Option<u64>,
-    recipients: Vec<String>,
-    digester: Digester,
-    received: u64,
-    /// The connection is dropped when so much has come.
-    drop_at: Option<u64>,
-    kept: Option<Kept>,
-}
-
-/// A message kept whole, against the budget of all.
-struct Kept {
-    content: Vec<u8>,
-    shared: Arc<Shared>,
 }
 
 /// What becomes of the connection after an event.
@@ -239,15 +216,8 @@ impl Visit {
                 .unwrap_or_else(|| Reply::sender_ok(&mail.reverse_path))
         };
         if reply.is_positive() {
-            self.letter = Some(Letter {
-                sender: sender.unwrap_or_default(),
-                size: mail.size,
-                recipients: Vec::new(),
-                digester: Digester::default(),
-                received: 0,
-                drop_at: None,
-                kept: self.keeps().then(|| Kept::new(self.shared.clone())),
-            });
+            let keeper = self.keeps().then(|| self.shared.clone());
+            self.letter = Some(Letter::new(sender.unwrap_or_default(), mail.size, keeper));
         }
         self.say(reply, answer.delay, wire).await
     }
@@ -292,17 +262,8 @@ impl Visit {
         let Some(letter) = &mut self.letter else {
             return Then::GoOn;
         };
-        letter.received += piece.len() as u64;
-        if letter.drop_at.is_some_and(|at| letter.received > at) {
-            return Then::Vanish;
-        }
-        letter.digester.push(piece);
-        if let Some(kept) = &mut letter.kept
-            && !kept.push(piece)
-        {
-            letter.kept = None;
-        }
-        Then::GoOn
+        letter.push(piece);
+        if letter.is_cut() { Then::Vanish } else { Then::GoOn }
     }
 
     async fn message_end(&mut self, end: MessageEnd, wire: &mut Wire) -> Then {
@@ -450,54 +411,6 @@ impl Visit {
         converts
             .iter()
             .any(|extension| self.manner.without.contains(extension))
-    }
-}
-
-impl Letter {
-    /// What it was, for each recipient.
-    fn sightings(self, shared: &Shared, answered: bool) -> (Option<MessageId>, Vec<Sighting>) {
-        let read = self.digester.finish();
-        let Some(id) = read.id else {
-            return (None, Vec::new());
-        };
-        let decoded = self.kept.as_ref().map(|kept| decoded_digest(&kept.content));
-        let place = Place::Sink {
-            transaction: shared.record.transaction(),
-            answered,
-            when: epoch_micros(),
-        };
-        let sightings = self.recipients.into_iter().map(|recipient| Sighting {
-            id,
-            recipient,
-            digest: read.digest,
-            decoded,
-            place: place.clone(),
-        });
-        (Some(id), sightings.collect())
-    }
-}
-
-impl Kept {
-    fn new(shared: Arc<Shared>) -> Self {
-        Self {
-            content: Vec::new(),
-            shared,
-        }
-    }
-
-    /// Keeps a piece; false when it is too much.
-    fn push(&mut self, piece: &[u8]) -> bool {
-        let before = self.shared.kept.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        self.content.extend_from_slice(piece);
-        before < ALL_KEPT && self.content.len() <= MOST_KEPT
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.shared
-            .kept
-            .fetch_sub(self.content.len() as u64, Ordering::Relaxed);
     }
 }
 

@@ -202,7 +202,11 @@ impl<'a> Copies<'a> {
 
     /// How many there are for certain. Mailboxes and maildrop show the same copies, so they are not added up.
     fn count(&self) -> usize {
-        let through_imap = self.imap.len() + self.deleted.len();
+        // A maildrop is a snapshot: what a poller deleted may have been moved to another mailbox meanwhile (RFC 1939 §3 leaves
+        // out what becomes of it then). So a copy there and a deleted one are taken for one.
+        let elsewhere = self.imap.values().filter(|seen| seen.inbox.is_none()).count();
+        let in_inbox = self.imap.len() - elsewhere;
+        let through_imap = in_inbox + elsewhere.max(self.deleted.len());
         let through_pop3 = self.pop3.union(&self.deleted).count();
         through_imap.max(through_pop3) + self.sink.len()
     }
@@ -260,5 +264,36 @@ impl List {
     fn close(mut self) -> io::Result<Findings> {
         self.file.flush()?;
         Ok(self.findings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(by: Eyes, place: &str, inbox: Option<(u32, u32)>) -> Seen {
+        Seen {
+            digest: None,
+            decoded: None,
+            by,
+            place: place.into(),
+            inbox,
+        }
+    }
+
+    #[test]
+    fn what_was_moved_away_under_a_pollers_hands_is_one_copy() {
+        let deleted = seen(Eyes::Deleter, "maildrop 1.25", None);
+        let archived = seen(Eyes::Imap, "Archive 2/1", None);
+        let again = seen(Eyes::Imap, "Archive 2/2", None);
+        let in_inbox = seen(Eyes::Imap, "INBOX 1/26", Some((1, 26)));
+        let count = |copies: &[&Seen]| Copies::of(copies.iter().copied()).count();
+        assert_eq!(count(&[&deleted, &archived]), 1);
+        assert_eq!(count(&[&deleted, &archived, &again]), 2);
+        assert_eq!(
+            count(&[&deleted, &in_inbox]),
+            2,
+            "it would have had to be deleted there"
+        );
     }
 }
