@@ -107,7 +107,8 @@ impl Display for Table<'_> {
         let violated = self.0.iter().filter(|row| !row.violations.is_empty()).count();
         let undone = self.0.iter().filter(|row| row.skipped).count();
         let done = self.0.len() - undone;
-        write!(out, "\n{done} rounds, {violated} with violations")?;
+        let rounds = if done == 1 { "round" } else { "rounds" };
+        write!(out, "\n{done} {rounds}, {violated} with violations")?;
         if undone > 0 {
             write!(out, "; {undone} could not be done here")?;
         }
@@ -132,7 +133,7 @@ mod tests {
         assert!(text.contains("VIOLATED"));
         assert!(text.contains("    the ledger: 1 lost"));
         assert!(
-            text.ends_with("1 rounds, 1 with violations; 1 could not be done here: FAILED\n"),
+            text.ends_with("1 round, 1 with violations; 1 could not be done here: FAILED\n"),
             "{text}"
         );
     }

@@ -103,8 +103,17 @@ fn opening(out: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         system = Escaped(&run.system),
         profile = Escaped(&report.profile.name),
         length = super::amount::duration(run.seconds),
-        started = Escaped(&run.started),
+        started = Escaped(&to_the_second(&run.started)),
     )
+}
+
+/// RFC 3339 without fractions of a second, with a space in it.
+fn to_the_second(moment: &str) -> String {
+    let (day, rest) = moment.split_once('T').unwrap_or((moment, ""));
+    let whole = rest.split(['.', 'Z', '+', '-']).next().unwrap_or(rest);
+    let zone = rest.find(['Z', '+', '-']).map_or("", |at| &rest[at..]);
+    let zone = if zone == "Z" { " UTC" } else { zone };
+    format!("{day} {whole}{zone}")
 }
 
 fn section(
@@ -127,4 +136,22 @@ fn plots(out: &mut Formatter<'_>, plots: &[Plot]) -> fmt::Result {
         write!(out, "{plot}")?;
     }
     write!(out, "</div>")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_the_second;
+
+    #[test]
+    fn moments_read_well() {
+        assert_eq!(
+            to_the_second("2026-11-22T12:57:40.499305069Z"),
+            "2026-11-22 12:57:40 UTC"
+        );
+        assert_eq!(
+            to_the_second("2026-05-17T07:30:00+02:00"),
+            "2026-05-17 07:30:00+02:00"
+        );
+        assert_eq!(to_the_second("<b>"), "<b> ");
+    }
 }
