@@ -160,11 +160,16 @@ impl<'a> Reconciliation<'a> {
             sink_read: 0,
             work,
         };
+        // First of all of them: a part's poller may have deleted what was promised to another part.
+        for ledger in &options.ledgers {
+            let about = About::read(ledger).with_context(|| unreadable(ledger))?;
+            reconciliation.runs.push(about.run);
+        }
         for (source, ledger) in options.ledgers.iter().enumerate() {
             let source = u16::try_from(source).context("too many ledgers")?;
             reconciliation
                 .read_ledger(ledger, source)
-                .with_context(|| format!("cannot read the ledger {}", ledger.display()))?;
+                .with_context(|| unreadable(ledger))?;
         }
         reconciliation.check()?;
         Ok(reconciliation)
@@ -200,7 +205,6 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn read_ledger(&mut self, ledger: &Path, source: u16) -> io::Result<()> {
-        self.runs.push(About::read(ledger)?.run);
         let mut promises = Lines::<Promise>::open(&ledger.join(PROMISES))?;
         for promise in promises.by_ref() {
             let promise = promise?;
@@ -384,4 +388,8 @@ impl<'a> Reconciliation<'a> {
         let domain = recipient.rsplit_once('@').map(|(_, domain)| domain);
         domain.is_some_and(|domain| domain.eq_ignore_ascii_case(&self.options.target.accounts.domain))
     }
+}
+
+fn unreadable(ledger: &Path) -> String {
+    format!("cannot read the ledger {}", ledger.display())
 }

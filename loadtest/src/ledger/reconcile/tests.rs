@@ -231,6 +231,30 @@ async fn messages_of_other_runs_do_not_matter() {
 }
 
 #[tokio::test]
+async fn a_part_may_delete_what_another_part_was_promised() {
+    let other = MessageId { run: 8, number: 1 };
+    let mut case = Case::new(
+        Vec::new(),
+        vec![Sighting {
+            id: other,
+            ..deleted(1, "bob@crepes.fr", "a", true)
+        }],
+        &[],
+    )
+    .await;
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::open(directory.path(), other.run).unwrap();
+    let promised = Promise {
+        id: other,
+        ..promise(1, "bob@crepes.fr")
+    };
+    ledger.promise(vec![promised]).await.unwrap();
+    case.options.ledgers.push(directory.path().to_owned());
+    let verdict = case.verdict().await;
+    assert_eq!((verdict.promised, verdict.found), (1, 1), "{verdict:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_looked_at_is_an_error_and_not_a_loss() {
     let mut case = Case::new(vec![promise(1, "bob@crepes.fr")], Vec::new(), &[]).await;
     case.options.sink_record = None;
