@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Run(command) => wait(command.run()),
         Command::Knee(command) => wait(command.run()),
-        Command::Merge(command) => command.run(),
+        Command::Merge(command) => wait(command.run()),
         Command::Compare(command) => command.run(),
         Command::Profiles(command) => command.run(),
         Command::Report(command) => command.run(),

@@ -2,17 +2,23 @@
 //!
 //! Histograms, counts and seconds are added, after every part was moved to the moment the first one began. The server's
 //! processes and gauges are taken from the first part that saw them (all parts see the same ones), the generators' CPU
-//! and memory are added. Every part reconciles its own ledger, so the verdicts add up; a part without one makes the whole
-//! unknown, unless something is known to be lost.
+//! and memory are added.
+//!
+//! With the target, all ledgers are reconciled together: a message of one part may have been deleted by another part's
+//! poller or received by its sink. Without it the parts' own verdicts add up; a part without one makes the whole unknown,
+//! unless something is known to be lost.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use hdrhistogram::Histogram;
 use jiff::Timestamp;
+use postrider_runtime::config::parse_duration;
 
 use crate::ledger::{Findings, Verdict};
 use crate::process::GENERATOR;
@@ -21,18 +27,36 @@ use crate::report::data::{Latency, Mark, Measured, ProcessSeries, Report, Sample
 use crate::report::histogram::{decode, latency};
 use crate::report::text::Text;
 use crate::run;
+use crate::target::Target;
+
+/// How the mark of parts without a verdict ends.
+const NOT_RECONCILED: &str = "parts were not reconciled";
 
 /// Examples kept of each kind of broken promise, as in a single report.
 const MOST_EXAMPLES: usize = 1000;
 
 /// Make one report of the parts of a run.
 ///
-/// For several generators that played `--part 1/3`, `2/3` and `3/3` of one profile with one seed. Exit status as `run`.
+/// For several generators that played `--part 1/3`, `2/3` and `3/3` of one profile with one seed. Copy what they wrote to one
+/// machine first: beside each report.json its ledger and, when it was a sink, its sink-record. Exit status as `run`.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  postrider-loadtest merge one/report.json two/report.json --target mx.toml --out both
+      One report, and one verdict on both ledgers.")]
 pub struct Command {
     /// The parts' report.json, in any order.
     #[arg(required = true, num_args = 2.., value_name = "REPORT")]
     reports: Vec<PathBuf>,
+    /// Reconcile the ledgers beside the reports together, against this server: the file that was given to `run`.
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
+    /// The record of a sink that ran by itself.
+    #[arg(long, value_name = "FILE", requires = "target", num_args = 1..)]
+    sink_record: Vec<PathBuf>,
+    /// How long to wait for mail that is still queued.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1m")]
+    patience: Duration,
     /// Where report.json and report.html are written.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -41,13 +65,30 @@ pub struct Command {
 impl Command {
     /// Runs it.
     #[allow(clippy::print_stdout, reason = "a command talks to a person")]
-    pub fn run(&self) -> Result<ExitCode> {
+    pub async fn run(self) -> Result<ExitCode> {
         let reports = self.reports.iter().map(|path| crate::report::read(path));
-        let report = merge(reports.collect::<Result<_>>()?)?;
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        let mut report = merge(reports.collect::<Result<_>>()?)?;
+        fs::create_dir_all(&self.out).with_context(|| format!("cannot make {}", self.out.display()))?;
+        if let Some(target) = &self.target {
+            let target = run::load_target(target)?;
+            report.ledger = Some(self.reconcile(&target).await?);
+            report.marks.retain(|mark| !mark.what.ends_with(NOT_RECONCILED));
+        }
         run::write(&report, &self.out)?;
         println!("{}", Text(&report));
         Ok(run::command::status(&report))
+    }
+
+    async fn reconcile(&self, target: &Target) -> Result<Verdict> {
+        let beside = || {
+            self.reports
+                .iter()
+                .map(|report| report.parent().unwrap_or(Path::new("")))
+        };
+        let ledgers = beside().map(run::ledger_directory).collect();
+        let here = beside().map(run::sink_record).filter(|record| record.exists());
+        let records: Vec<PathBuf> = here.chain(self.sink_record.iter().cloned()).collect();
+        run::reconcile_together(ledgers, target, &records, &self.out, self.patience).await
     }
 }
 
@@ -236,7 +277,7 @@ fn combined(verdicts: Vec<Option<Verdict>>, marks: &mut Vec<Mark>) -> Option<Ver
     }
     marks.push(Mark {
         at: 0.0,
-        what: format!("{missing} of {parts} parts were not reconciled"),
+        what: format!("{missing} of {parts} {NOT_RECONCILED}"),
     });
     sum.filter(|verdict| !verdict.is_clean())
 }
@@ -265,7 +306,7 @@ fn add_findings(whole: &mut Findings, part: Findings) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::operation::{Operation, Outcome};

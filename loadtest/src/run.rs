@@ -42,7 +42,9 @@ mod target;
 mod verdict;
 
 pub use environment::environment;
+pub use outbound::record as sink_record;
 pub use target::load_target;
+pub use verdict::together as reconcile_together;
 
 /// The report's name beside the ledger.
 pub const REPORT: &str = "report.json";
@@ -260,11 +262,29 @@ impl Run {
         };
         // Before the ledger is looked at: should that fail, what was measured is not lost.
         write(&report, &self.options.out)?;
-        if self.options.verify {
+        if self.options.verify && self.stands_alone() {
             report.ledger = Some(verdict::verdict(&self.world.ledger, &self.options).await?);
             write(&report, &self.options.out)?;
         }
         Ok(report)
+    }
+
+    /// Whether its ledger can be reconciled without those of other parts; when not, that is told.
+    fn stands_alone(&self) -> bool {
+        let Options {
+            profile,
+            target,
+            part,
+            progress,
+            ..
+        } = &self.options;
+        let alone = verdict::stands_alone(profile, target, *part);
+        if !alone && *progress != Style::Silent {
+            eprintln!(
+                "other parts may have received or deleted this part's mail: `merge --target` reconciles them together"
+            );
+        }
+        alone
     }
 
     fn about(&self) -> About {
