@@ -3,10 +3,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Condvar, Mutex};
 
 use super::{Journal, Step};
 
@@ -16,13 +18,15 @@ const WAITING: usize = 16 * 1024;
 /// Bytes after which a batch is written though more steps are waiting.
 const BATCH: usize = 256 * 1024;
 
+/// How long the writer lets steps gather behind the first: waking it for each would cost more than writing it.
+const GATHER: Duration = Duration::from_millis(20);
+
 const DAY_MILLIS: u64 = 86_400_000;
 
 /// A journal in a directory, a file a day. Dropping it writes what is waiting.
 pub struct FileJournal {
     directory: PathBuf,
-    // Taken when the journal is dropped: the writer ends when there is no sender any more.
-    sender: Option<SyncSender<Step>>,
+    waiting: Arc<Waiting>,
     writer: Option<JoinHandle<()>>,
     dropped: AtomicU64,
 }
@@ -32,7 +36,8 @@ impl FileJournal {
     pub fn open(directory: impl Into<PathBuf>, kept: Duration) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
-        let (sender, steps) = sync_channel(WAITING);
+        let waiting = Arc::<Waiting>::default();
+        let steps = waiting.clone();
         let mut writer = Writer {
             directory: directory.clone(),
             kept,
@@ -44,7 +49,7 @@ impl FileJournal {
             .spawn(move || writer.run(&steps))?;
         Ok(Self {
             directory,
-            sender: Some(sender),
+            waiting,
             writer: Some(thread),
             dropped: AtomicU64::new(0),
         })
@@ -66,11 +71,7 @@ impl Journal for FileJournal {
         if step.time == 0 {
             step.time = now_millis();
         }
-        let sent = self
-            .sender
-            .as_ref()
-            .is_some_and(|sender| sender.try_send(step).is_ok());
-        if !sent
+        if !self.waiting.add(step)
             && self
                 .dropped
                 .fetch_add(1, Ordering::Relaxed)
@@ -83,10 +84,57 @@ impl Journal for FileJournal {
 
 impl Drop for FileJournal {
     fn drop(&mut self) {
-        drop(self.sender.take());
+        self.waiting.close();
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+    }
+}
+
+/// Steps between those who record and the writer.
+#[derive(Default)]
+struct Waiting {
+    state: Mutex<State>,
+    /// The first step has come, or the last.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    steps: Vec<Step>,
+    closed: bool,
+}
+
+impl Waiting {
+    /// Whether there was room for it.
+    fn add(&self, step: Step) -> bool {
+        let mut state = self.state.lock();
+        if state.steps.len() >= WAITING {
+            return false;
+        }
+        state.steps.push(step);
+        let first = state.steps.len() == 1;
+        drop(state);
+        if first {
+            self.changed.notify_one();
+        }
+        true
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for steps and lets some gather; none: closed, and all were taken.
+    fn take(&self) -> Vec<Step> {
+        let mut state = self.state.lock();
+        while state.steps.is_empty() && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        let until = Instant::now() + GATHER;
+        while !state.closed && !self.changed.wait_until(&mut state, until).timed_out() {}
+        std::mem::take(&mut state.steps)
     }
 }
 
@@ -99,22 +147,30 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, steps: &Receiver<Step>) {
+    fn run(&mut self, waiting: &Waiting) {
         let mut batch = Vec::with_capacity(BATCH);
         self.remove_old(now_millis() / DAY_MILLIS);
-        while let Ok(first) = steps.recv() {
-            let day = now_millis() / DAY_MILLIS;
-            append(&mut batch, &first);
-            while batch.len() < BATCH {
-                let Ok(step) = steps.try_recv() else { break };
-                append(&mut batch, &step);
+        loop {
+            let steps = waiting.take();
+            if steps.is_empty() {
+                return;
             }
-            if let Err(error) = self.write(day, &batch) {
-                self.open = None;
-                self.complain(&error);
+            for step in &steps {
+                append(&mut batch, step);
+                if batch.len() >= BATCH {
+                    self.write_out(&mut batch);
+                }
             }
-            batch.clear();
+            self.write_out(&mut batch);
         }
+    }
+
+    fn write_out(&mut self, batch: &mut Vec<u8>) {
+        if let Err(error) = self.write(now_millis() / DAY_MILLIS, batch) {
+            self.open = None;
+            self.complain(&error);
+        }
+        batch.clear();
     }
 
     fn write(&mut self, day: u64, batch: &[u8]) -> io::Result<()> {
