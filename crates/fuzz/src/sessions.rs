@@ -79,6 +79,11 @@ pub fn smtp_client(data: &[u8]) {
                 client.send(envelope());
             }
             Event::Ready => client.quit(),
+            Event::Ahead if messages > 0 => {
+                (messages, pieces) = (messages - 1, 2);
+                client.send(envelope());
+            }
+            Event::Ahead => {}
             Event::Content if pieces > 0 => {
                 pieces -= 1;
                 client.content(Bytes::from_static(b"Subject: fuzz\r\n\r\n.dot\r\n"));

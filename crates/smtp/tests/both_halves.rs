@@ -41,6 +41,8 @@ struct Joined {
     queue: Vec<(Envelope, Vec<Bytes>)>,
     pieces: Vec<Bytes>,
     cut_after_end: bool,
+    /// Messages begun before the reply to the one before them.
+    ahead: usize,
 }
 
 impl Joined {
@@ -61,6 +63,7 @@ impl Joined {
             queue: Vec::new(),
             pieces: Vec::new(),
             cut_after_end: false,
+            ahead: 0,
         }
     }
 
@@ -171,6 +174,14 @@ impl Joined {
                     }
                     None => self.client.quit(),
                 },
+                Step::Event(client::Event::Ahead) => {
+                    if let Some((envelope, mut pieces)) = self.queue.pop() {
+                        pieces.reverse();
+                        self.pieces = pieces;
+                        self.client.send(envelope);
+                        self.ahead += 1;
+                    }
+                }
                 Step::Event(client::Event::Content) => match self.pieces.pop() {
                     Some(piece) => self.client.content(piece),
                     None => self.client.end(),
@@ -305,6 +316,11 @@ proptest! {
                     client.send(Envelope { mail: Mail::default(), recipients: vec![rcpt("a@b"), rcpt("c@d")] });
                 }
                 Step::Event(client::Event::Ready) => client.quit(),
+                Step::Event(client::Event::Ahead) if messages > 0 => {
+                    messages -= 1;
+                    client.send(Envelope { mail: Mail::default(), recipients: vec![rcpt("a@b"), rcpt("c@d")] });
+                }
+                Step::Event(client::Event::Ahead) => {}
                 Step::Event(client::Event::Content) if left > 0 => {
                     left -= 1;
                     client.content(Bytes::from_static(b"x\r\n"));
@@ -520,4 +536,150 @@ fn the_dialogue_can_be_watched_without_secrets() {
         assert!(seen.contains(wanted), "{wanted} in {seen}");
     }
     assert!(!seen.contains("n,,n="), "{seen}");
+}
+
+/// A client that has sent one message to a server with PIPELINING, begun a second behind it, and was not answered yet.
+fn one_ahead() -> (Client, BytesMut, BytesMut) {
+    let config = client::Config {
+        chunking: false,
+        ..client::Config::default()
+    };
+    let (mut client, mut input, mut output) =
+        (Client::new(Arc::new(config)), BytesMut::new(), BytesMut::new());
+    let now = Instant::now();
+    let mut step = |client: &mut Client, said: &str, output: &mut BytesMut| {
+        input.extend_from_slice(said.as_bytes());
+        client.step(now, &mut input, output)
+    };
+    assert_eq!(
+        step(&mut client, "220 hamburger.edu\r\n", &mut output),
+        Step::NeedInput
+    );
+    let offers = "250-hamburger.edu\r\n250-8BITMIME\r\n250 PIPELINING\r\n";
+    assert_eq!(
+        step(&mut client, offers, &mut output),
+        Step::Event(client::Event::Ready)
+    );
+    client.send(envelope(&["bob@hamburger.edu"]));
+    assert_eq!(step(&mut client, "", &mut output), Step::NeedInput);
+    let asked = step(&mut client, "250 ok\r\n250 ok\r\n354 go on\r\n", &mut output);
+    assert_eq!(asked, Step::Event(client::Event::Content));
+    client.last(Bytes::from_static(b"ketchup\r\n"));
+    output.clear();
+    assert_eq!(
+        step(&mut client, "", &mut output),
+        Step::Event(client::Event::Ahead)
+    );
+    client.send(envelope(&["carol@hamburger.edu"]));
+    assert_eq!(step(&mut client, "", &mut output), Step::NeedInput);
+    (client, input, output)
+}
+
+#[test]
+fn a_message_is_begun_behind_the_one_before() {
+    let (mut client, mut input, mut output) = one_ahead();
+    let said = String::from_utf8(output.to_vec()).unwrap();
+    assert!(
+        said.starts_with("ketchup\r\n.\r\nMAIL FROM:<alice@crepes.fr>"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("RCPT TO:<carol@hamburger.edu>\r\nDATA\r\n"),
+        "{said}"
+    );
+    input.extend_from_slice(b"250 taken\r\n250 ok\r\n550 nobody\r\n554 nobody\r\n");
+    let verdicts =
+        std::array::from_fn::<_, 2, _>(|_| match client.step(Instant::now(), &mut input, &mut output) {
+            Step::Event(client::Event::Finished(outcome)) => outcome.verdicts[0].clone(),
+            other => panic!("{other:?}"),
+        });
+    assert!(
+        delivered(&verdicts[0]) && verdicts[1].is_permanent(),
+        "{verdicts:?}"
+    );
+    let ready = client.step(Instant::now(), &mut input, &mut output);
+    assert_eq!(ready, Step::Event(client::Event::Ready));
+    // The second transaction is still open on the server.
+    output.clear();
+    client.send(envelope(&["bob@hamburger.edu"]));
+    assert_eq!(
+        client.step(Instant::now(), &mut input, &mut output),
+        Step::NeedInput
+    );
+    assert!(output.starts_with(b"RSET\r\nMAIL FROM:"), "{output:?}");
+}
+
+#[test]
+fn what_was_begun_behind_a_message_falls_with_its_connection() {
+    for closed_with in ["421 too busy\r\n", ""] {
+        let (mut client, mut input, mut output) = one_ahead();
+        input.extend_from_slice(closed_with.as_bytes());
+        client.input_closed();
+        let mut finished = Vec::new();
+        loop {
+            match client.step(Instant::now(), &mut input, &mut output) {
+                Step::Event(client::Event::Finished(outcome)) => finished.extend(outcome.verdicts),
+                Step::Close => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(finished.len(), 2, "{finished:?}");
+        assert!(
+            matches!(&finished[0], Verdict::Refused(_) | Verdict::Unknown(_)),
+            "{finished:?}"
+        );
+        assert_eq!(
+            finished[1],
+            Verdict::Failed(Failure::Closed),
+            "the server does not have it"
+        );
+    }
+}
+
+#[test]
+fn a_small_chunk_goes_right_behind_its_envelope() {
+    let config = client::Config {
+        chunking: true,
+        ..client::Config::default()
+    };
+    let (mut client, mut input, mut output) = (
+        Client::new(Arc::new(config)),
+        BytesMut::from("220 hamburger.edu\r\n"),
+        BytesMut::new(),
+    );
+    let now = Instant::now();
+    assert_eq!(client.step(now, &mut input, &mut output), Step::NeedInput);
+    input.extend_from_slice(b"250-hamburger.edu\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 PIPELINING\r\n");
+    let ready = client.step(now, &mut input, &mut output);
+    assert_eq!(ready, Step::Event(client::Event::Ready));
+    for (size, asked) in [(9, true), (1 << 20, false)] {
+        output.clear();
+        let mut envelope = envelope(&["nobody@hamburger.edu"]);
+        envelope.mail.size = Some(size);
+        client.send(envelope);
+        let step = client.step(now, &mut input, &mut output);
+        assert_eq!(step == Step::Event(client::Event::Content), asked, "{step:?}");
+        client.last(Bytes::from_static(b"ketchup\r\n"));
+        assert_eq!(client.step(now, &mut input, &mut output), Step::NeedInput);
+        let said = String::from_utf8(output.to_vec()).unwrap();
+        assert_eq!(said.ends_with("BDAT 9 LAST\r\nketchup\r\n"), asked, "{said}");
+        assert_eq!(
+            said.starts_with("RSET\r\n"),
+            !asked,
+            "nobody wanted the first: {said}"
+        );
+        // The second time RSET is answered instead of the chunk.
+        let replies: &[u8] = if asked {
+            b"250 ok\r\n550 nobody\r\n503 for whom?\r\n"
+        } else {
+            b"250 ok\r\n250 ok\r\n550 nobody\r\n"
+        };
+        input.extend_from_slice(replies);
+        match client.step(now, &mut input, &mut output) {
+            Step::Event(client::Event::Finished(outcome)) => assert!(outcome.verdicts[0].is_permanent()),
+            other => panic!("{other:?}"),
+        }
+        let ready = client.step(now, &mut input, &mut output);
+        assert_eq!(ready, Step::Event(client::Event::Ready));
+    }
 }

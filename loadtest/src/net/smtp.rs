@@ -79,7 +79,9 @@ impl Smtp {
                 sent: 0,
             }),
             Event::Failed(trouble) => Err(trouble.into()),
-            Event::Content | Event::Finished(_) => Err(Failure::broken("an answer to nothing")),
+            Event::Content | Event::Ahead | Event::Finished(_) => {
+                Err(Failure::broken("an answer to nothing"))
+            }
         }
     }
 
@@ -96,6 +98,8 @@ impl Smtp {
                     self.link.session.content(content.split_to(PIECE));
                 }
                 Ok(Event::Content) => self.link.session.last(std::mem::take(&mut content)),
+                // One message at a time: its time is what is measured.
+                Ok(Event::Ahead) => {}
                 Ok(Event::Finished(outcome)) => break outcome.verdicts,
                 // Not in a transaction: then nothing of this one was said.
                 Ok(Event::Failed(trouble)) => break vec![Verdict::Failed(trouble); recipients],

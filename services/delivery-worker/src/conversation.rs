@@ -287,6 +287,7 @@ impl Handler<Client> for Conversation {
                 self.ready(session).await;
             }
             Event::Content => self.content(session).await,
+            Event::Ahead => {}
             Event::Finished(outcome) => self.finished(&outcome.verdicts).await,
             Event::Failed(failure) => self.failed(failure),
         }

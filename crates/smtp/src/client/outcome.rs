@@ -13,7 +13,10 @@ pub enum Event {
     /// Content is wanted: answer with [`super::Client::content`] or [`super::Client::end`], and flush before giving
     /// more.
     Content,
-    /// The transaction is over. `Ready` follows, or `Close`.
+    /// The message was sent whole and its reply is awaited: the next one may be begun behind it (RFC 2920 §3.1) with
+    /// [`super::Client::send`]. Nothing has to be answered. Only when the server offers PIPELINING.
+    Ahead,
+    /// The oldest transaction is over. `Ready` follows, or `Close`, or the events of the one that was begun behind it.
     Finished(Outcome),
     /// The connection is of no use. `Close` follows. Never while a transaction is under way.
     Failed(Failure),

@@ -22,6 +22,10 @@ pub struct Client {
     pub(super) tls: bool,
     /// A transaction is open on the server that has to be reset before the next one.
     pub(super) needs_reset: bool,
+    /// Begun behind the transaction that is under way.
+    pub(super) following: Option<Box<Transaction>>,
+    /// The connection broke; the one that followed is still to hear of it.
+    broken: Option<Failure>,
     transactions: u32,
     replies: ReplyParser,
     deadline: Option<Instant>,
@@ -58,6 +62,8 @@ impl Client {
             capabilities: Capabilities::default(),
             tls: false,
             needs_reset: false,
+            following: None,
+            broken: None,
             transactions: 0,
             replies: ReplyParser::default(),
             deadline: None,
@@ -72,13 +78,20 @@ impl Client {
         self.observer = Some(observer);
     }
 
-    /// Begins a transaction; only after [`Event::Ready`] (otherwise it is ignored). Parameters the server does not know
+    /// Begins a transaction; only after [`Event::Ready`] or [`Event::Ahead`] (otherwise it is ignored). Parameters the server does not know
     /// are left out; what cannot be left out (a size beyond SIZE, SMTPUTF8, 8BITMIME) fails the recipients at once.
     pub fn send(&mut self, envelope: Envelope) {
-        if matches!(self.state, State::Ready(_)) {
-            self.transactions += 1;
-            self.state = State::Transaction(Box::new(Transaction::new(envelope, self)));
+        match &self.state {
+            State::Ready(_) => {
+                let first = Transaction::new(envelope, self, self.needs_reset);
+                self.state = State::Transaction(Box::new(first));
+            }
+            State::Transaction(ahead) if ahead.may_be_followed() && self.following.is_none() => {
+                self.following = Some(Box::new(Transaction::new(envelope, self, false)));
+            }
+            _ => return,
         }
+        self.transactions += 1;
     }
 
     /// The next piece of the message, without dot-stuffing; after [`Event::Content`]. Pieces end anywhere; with BDAT each
@@ -175,9 +188,15 @@ impl Client {
     /// The connection is of no use any more.
     pub(super) fn fail(&mut self, failure: Failure) -> Flow {
         match std::mem::replace(&mut self.state, State::Closed) {
-            State::Transaction(transaction) => Flow::Event(Event::Finished(Outcome {
-                verdicts: transaction.fail(&failure),
-            })),
+            State::Transaction(transaction) => {
+                if let Some(following) = self.following.take() {
+                    self.state = State::Transaction(following);
+                    self.broken = Some(Failure::Closed);
+                }
+                Flow::Event(Event::Finished(Outcome {
+                    verdicts: transaction.fail(&failure),
+                }))
+            }
             State::Handshake(_) | State::Ready(_) => Flow::Event(Event::Failed(failure)),
             State::Quit(_) | State::Closed => Flow::Again,
         }
@@ -228,7 +247,7 @@ impl Session for Client {
         let failure = match self.deadline.take_if(|deadline| now >= *deadline) {
             Some(_) => Some(Failure::TimedOut),
             None if self.input_closed && matches!(self.state, State::Ready(_)) => Some(Failure::Closed),
-            None => None,
+            None => self.broken.take(),
         };
         if let Some(Flow::Event(event)) = failure.map(|failure| self.fail(failure)) {
             return Step::Event(event);

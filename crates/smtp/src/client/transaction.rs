@@ -19,6 +19,10 @@ use crate::reply::Reply;
 /// side ever waits for the other to read (RFC 2920 §3.1).
 const WINDOW: usize = 64;
 
+/// A message up to this size goes as one chunk right behind its envelope (RFC 3030 §2, RFC 2920), before it is known whether
+/// anybody gets it: that costs less than to wait.
+const UNASKED: u64 = 16 * 1024;
+
 /// What is sent, apart from its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
@@ -73,10 +77,12 @@ pub(super) struct Transaction {
     accepted: Vec<usize>,
     /// Everything up to the end of the message has been handed to the driver.
     end_sent: bool,
+    /// The owner has been told that the next one may be begun.
+    told_ahead: bool,
 }
 
 impl Transaction {
-    pub(super) fn new(envelope: Envelope, client: &Client) -> Self {
+    pub(super) fn new(envelope: Envelope, client: &Client, needs_reset: bool) -> Self {
         let capabilities = &client.capabilities;
         let binary = envelope.mail.body == Body::BinaryMime;
         let impossible = match (&envelope.mail, capabilities.size) {
@@ -105,7 +111,7 @@ impl Transaction {
             None => (at >= most).then_some(Verdict::Failed(Failure::TooManyRecipients)),
         };
         let verdicts: Vec<_> = (0..envelope.recipients.len()).map(verdict).collect();
-        let next = match (verdicts.iter().all(Option::is_some), client.needs_reset) {
+        let next = match (verdicts.iter().all(Option::is_some), needs_reset) {
             (true, _) => Next::Done,
             (false, true) => Next::Reset,
             (false, false) => Next::Mail,
@@ -121,7 +127,17 @@ impl Transaction {
             chunking: capabilities.chunking && (client.config.chunking || binary),
             accepted: Vec::new(),
             end_sent: false,
+            told_ahead: false,
         }
+    }
+
+    fn goes_unasked(&self) -> bool {
+        self.envelope.mail.size.is_some_and(|size| size <= UNASKED)
+    }
+
+    /// Nothing but the reply to the whole message is awaited.
+    pub(super) fn may_be_followed(&self) -> bool {
+        self.end_sent && matches!(self.awaited.front(), Some(Expect::End))
     }
 
     pub(super) fn give(&mut self, content: Content) {
@@ -212,8 +228,13 @@ impl Client {
             };
             match expect {
                 Expect::Reset => self.needs_reset = !reply.is_positive(),
-                // Whatever the reply, the server's transaction is over (RFC 5321 §4.1.1.4).
-                Expect::End => self.needs_reset = false,
+                // The server's transaction is over, whatever the reply (RFC 5321 §4.1.1.4); the next one may have begun.
+                // Only a chunk that came for nobody may have left it open.
+                Expect::End => {
+                    let following = self.following.as_ref();
+                    self.needs_reset = following.is_some_and(|following| !following.awaited.is_empty())
+                        || (transaction.accepted.is_empty() && !reply.is_positive());
+                }
                 _ => {}
             }
             let closing = reply.code == 421;
@@ -264,8 +285,14 @@ impl Client {
                         transaction.next = Next::Rcpt(at + 1);
                     }
                 },
-                // The first chunk goes only when somebody is known to want it.
-                Next::Data if transaction.chunking && !transaction.awaited.is_empty() => return,
+                // The first chunk of a large message goes only when somebody is known to want it.
+                Next::Data
+                    if transaction.chunking
+                        && !transaction.awaited.is_empty()
+                        && !transaction.goes_unasked() =>
+                {
+                    return;
+                }
                 Next::Data => {
                     if !transaction.chunking {
                         output.extend_from_slice(b"DATA\r\n");
@@ -286,7 +313,10 @@ impl Client {
         }
         if matches!(transaction.next, Next::Done) && transaction.awaited.is_empty() {
             let verdicts = transaction.fail(&Failure::Closed);
-            self.state = State::Ready(false);
+            self.state = match self.following.take() {
+                Some(following) => State::Transaction(following),
+                None => State::Ready(false),
+            };
             return Flow::Event(Event::Finished(Outcome { verdicts }));
         }
         let window = if self.capabilities.pipelining {
@@ -302,6 +332,16 @@ impl Client {
             };
         if !wanted {
             let time = transaction.time(self);
+            if transaction.may_be_followed() && self.capabilities.pipelining {
+                if !std::mem::replace(&mut transaction.told_ahead, true) {
+                    self.state = State::Transaction(transaction);
+                    return Flow::Event(Event::Ahead);
+                }
+                if let Some(mut following) = self.following.take() {
+                    self.say_next(&mut following, output);
+                    self.following = Some(following);
+                }
+            }
             self.state = State::Transaction(transaction);
             return Flow::NeedInput(time);
         }

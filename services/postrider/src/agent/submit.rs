@@ -212,6 +212,8 @@ impl Handler<Client> for Sender {
                     piece => session.content(piece),
                 }
             }
+            // There is one message only.
+            Event::Ahead => {}
             Event::Finished(outcome) => self.outcome = Some(outcome),
             Event::Failed(failure) => self.failure = Some(failure),
         }
