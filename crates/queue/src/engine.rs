@@ -1,6 +1,7 @@
 //! What the queue asks of an engine: rows changed by compare-and-set, and wake-ups.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use postrider_types::{ContentId, Domain, UnitId};
 
 use crate::{Result, Unit};
@@ -12,7 +13,8 @@ pub const REMEMBERED: u64 = 24 * 3600 * 1000;
 ///
 /// # What every engine does (the suite checks each)
 /// * Whatever has been answered with `Ok` survives a crash (memory engine apart); an `Err` other than `Unknown` did nothing.
-/// * `insert` inserts all or none. A unit whose id is there already is left as it is; so is one that was removed lately, as
+/// * `insert` inserts all or none, and with a body stores that before, or in the same step, as the content of all of them
+///   (the same bytes again are no error). A unit whose id is there already is left as it is; so is one that was removed lately, as
 ///   far back as a caller can still repeat its call. Each inserted unit becomes a holder of its content; a removed one no longer is.
 /// * `apply` changes a row only if its generation is the expected one, and the row it leaves has a larger generation.
 /// * Of claims of one unit at the same generation, one is given. A claimed unit is `Sending`, with a lease and a new generation; when
@@ -21,10 +23,23 @@ pub const REMEMBERED: u64 = 24 * 3600 * 1000;
 /// * No call reads or holds more than it answers with.
 #[async_trait]
 pub trait Units: Send + Sync + 'static {
-    /// Inserts units.
-    async fn insert(&self, units: Vec<Unit>) -> Result<()>;
+    /// Inserts units whose contents are stored, or who share one that is given here.
+    async fn insert(&self, units: Vec<Unit>, body: Option<Bytes>) -> Result<()>;
     /// One unit as it is now, claim included.
     async fn get(&self, id: UnitId) -> Result<Option<Unit>>;
+    /// Several units as [`Units::get`] gives them, in any order; those that are not there are left out.
+    async fn get_all(&self, ids: Vec<UnitId>) -> Result<Vec<Unit>> {
+        let mut units = Vec::with_capacity(ids.len());
+        for id in ids {
+            units.extend(self.get(id).await?);
+        }
+        Ok(units)
+    }
+    /// The content of a unit that was inserted with it a moment ago, if it happens to be at hand.
+    fn body(&self, id: UnitId) -> Option<Bytes> {
+        let _ = id;
+        None
+    }
     /// Claims a unit that is `Queued`, or `Sending` under a lease that passed before `now`, if it has this generation.
     async fn claim(&self, id: UnitId, generation: u64, now: u64, lease: u64) -> Result<Option<Unit>>;
     /// Prolongs the claim that has this generation.
@@ -69,9 +84,11 @@ pub trait WakeUps: Send + Sync + 'static {
     }
 }
 
-/// What an engine without content of its own is given to keep contents alive.
+/// What an engine without content of its own is given to store contents and keep them alive.
 #[async_trait]
 pub trait Holds: Send + Sync + 'static {
+    /// Stores a content. The same bytes again are no error.
+    async fn put(&self, content: ContentId, body: Bytes) -> Result<()>;
     /// Makes a unit a holder of a content. Idempotent.
     async fn hold(&self, content: ContentId, unit: UnitId) -> Result<()>;
     /// The unit holds it no longer. Idempotent.

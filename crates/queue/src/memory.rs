@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_types::{Domain, UnitId};
 
@@ -137,8 +138,11 @@ impl Rows {
 
 #[async_trait]
 impl Units for Memory {
-    async fn insert(&self, units: Vec<Unit>) -> Result<()> {
+    async fn insert(&self, units: Vec<Unit>, body: Option<Bytes>) -> Result<()> {
         let fault = self.before("insert")?;
+        if let (Some(body), Some(first)) = (body, units.first()) {
+            self.holds.put(first.new.content, body).await?;
+        }
         self.put(units).await?;
         Self::after(fault, "insert", ())
     }

@@ -1,8 +1,10 @@
 //! The queue: the state machine over an engine's rows and wake-ups.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use postrider_types::{DeliveryId, Domain, UnitId};
 
@@ -61,6 +63,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Claim {
     unit: Box<Unit>,
+    body: Option<Bytes>,
     wake_up: WakeUp,
 }
 
@@ -68,6 +71,12 @@ impl Claim {
     /// The unit as it was claimed.
     pub fn unit(&self) -> &Unit {
         &self.unit
+    }
+
+    /// The whole content, when it came with the unit a moment ago and is still at hand. Otherwise it is in the store, as it
+    /// is in any case.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
     }
 
     /// What prolongs it, from wherever the time is kept.
@@ -138,13 +147,22 @@ impl Queue {
     }
 
     /// Puts units in: all of them or none, durable when it returns `Ok`. Idempotent by unit id, so after `Unknown` the
-    /// same call may be repeated. Each unit becomes a holder of its content.
+    /// same call may be repeated. Each unit becomes a holder of its content, which is stored already.
     pub async fn enqueue(&self, units: Vec<NewUnit>) -> Result<()> {
+        self.put(units, None).await
+    }
+
+    /// As [`Queue::enqueue`], with the content that all of them share and that is not stored yet.
+    pub async fn enqueue_with(&self, units: Vec<NewUnit>, body: Bytes) -> Result<()> {
+        self.put(units, Some(body)).await
+    }
+
+    async fn put(&self, units: Vec<NewUnit>, body: Option<Bytes>) -> Result<()> {
         let now = self.now();
         let fresh = |new| machine::fresh(new, &self.inner.settings.retry, now);
         let units = units.into_iter().map(fresh).collect::<Result<Vec<Unit>>>()?;
         let wake_ups = units.iter().map(WakeUp::of).collect();
-        self.inner.units.insert(units).await?;
+        self.inner.units.insert(units, body).await?;
         self.wake(wake_ups).await;
         Ok(())
     }
@@ -176,13 +194,28 @@ impl Queue {
     }
 
     /// The row a wake-up is about, without claiming it. `None`: the wake-up is stale, and has been dropped.
-    pub async fn peek(&self, wake_up: &WakeUp) -> Result<Option<Unit>> {
+    async fn peek(&self, wake_up: &WakeUp) -> Result<Option<Unit>> {
         let unit = self.inner.units.get(wake_up.unit).await?;
         let unit = unit.filter(|unit| unit.generation == wake_up.generation);
         if unit.is_none() {
             self.inner.wake_ups.done(wake_up.clone()).await;
         }
         Ok(unit)
+    }
+
+    /// The rows that wake-ups are about, without claiming them. Stale wake-ups have been dropped.
+    pub async fn peek_all(&self, wake_ups: Vec<WakeUp>) -> Result<Vec<(WakeUp, Unit)>> {
+        let ids = wake_ups.iter().map(|wake_up| wake_up.unit).collect();
+        let units = self.inner.units.get_all(ids).await?;
+        let mut units: HashMap<UnitId, Unit> = units.into_iter().map(|unit| (unit.new.id, unit)).collect();
+        let mut found = Vec::with_capacity(wake_ups.len());
+        for wake_up in wake_ups {
+            match units.remove(&wake_up.unit) {
+                Some(unit) if unit.generation == wake_up.generation => found.push((wake_up, unit)),
+                _ => self.inner.wake_ups.done(wake_up).await,
+            }
+        }
+        Ok(found)
     }
 
     /// Claims the unit of a wake-up: to be done before connecting anywhere. A wake-up that is stale is dropped.
@@ -198,14 +231,14 @@ impl Queue {
             }
         }
         let now = self.now();
-        match self
-            .inner
-            .units
+        let units = &self.inner.units;
+        match units
             .claim(wake_up.unit, wake_up.generation, now, self.lease(now))
             .await?
         {
             Some(unit) => Ok(Claimed::Yes(Claim {
                 unit: Box::new(unit),
+                body: units.body(wake_up.unit),
                 wake_up,
             })),
             None => {
@@ -244,6 +277,7 @@ impl Queue {
         let Claim {
             unit: claimed,
             wake_up,
+            ..
         } = claim;
         let (now, mut next) = (self.now(), verdict.unit.clone());
         let fresh = |new: &NewUnit| machine::fresh(new.clone(), &self.inner.settings.retry, now);
@@ -276,6 +310,7 @@ impl Queue {
         let Claim {
             unit: claimed,
             wake_up,
+            ..
         } = claim;
         let mut next = verdict.unit.clone();
         next.warned = claimed.warned;
@@ -290,7 +325,7 @@ impl Queue {
 
     /// Gives a claim back without an attempt; the unit is due again after `wait`.
     pub async fn give_back(&self, claim: Claim, wait: Duration) -> Result<()> {
-        let Claim { unit, wake_up } = claim;
+        let Claim { unit, wake_up, .. } = claim;
         let due = self.now().saturating_add(millis(wait));
         if let Some(generation) = self
             .inner
@@ -309,20 +344,23 @@ impl Queue {
         Ok(())
     }
 
-    /// Puts off a unit that was not claimed because its destination has more than it can take.
-    pub async fn postpone(&self, wake_up: WakeUp, wait: Duration) -> Result<()> {
-        if let Some(unit) = self.peek(&wake_up).await? {
-            let due = self.now().saturating_add(millis(wait));
-            self.replace(
-                &unit,
-                Unit {
-                    next_attempt: due,
-                    ..unit.clone()
-                },
-            )
-            .await?;
-            self.inner.wake_ups.done(wake_up).await;
-        }
+    /// Puts off a unit that was not claimed because its destination has more than it can take. `seen`: its row, when the
+    /// caller has just read it.
+    pub async fn postpone(&self, wake_up: WakeUp, seen: Option<Unit>, wait: Duration) -> Result<()> {
+        let unit = match seen {
+            Some(unit) => unit,
+            None => match self.peek(&wake_up).await? {
+                Some(unit) => unit,
+                None => return Ok(()),
+            },
+        };
+        let (generation, due) = (unit.generation, self.now().saturating_add(millis(wait)));
+        let next = Unit {
+            next_attempt: due,
+            ..unit
+        };
+        self.step(generation, next, Vec::new()).await?;
+        self.inner.wake_ups.done(wake_up).await;
         Ok(())
     }
 

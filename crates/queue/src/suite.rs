@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use postrider_types::{AccountId, Address, ContentId, DeliveryId, Domain, ReversePath, UnitId};
 
@@ -141,7 +142,7 @@ fn removal(row: &Unit) -> Change {
 macro_rules! queue_suite {
     ($make:path) => {
         $crate::queue_suite!(@ $make:
-            inserting_is_idempotent, of_many_claims_one_is_given, a_lapsed_claim_is_given_again, a_claim_can_be_renewed,
+            inserting_is_idempotent, a_content_comes_with_its_units, of_many_claims_one_is_given, a_lapsed_claim_is_given_again, a_claim_can_be_renewed,
             a_claim_is_given_back, changes_compare_generations, a_removed_unit_stays_removed, notices_come_with_the_change,
             pages_show_every_unit_once, overdue_units_are_found, counts_follow, suspensions_persist, wake_ups_wait_until_due,
             first_attempts_do_not_wait_behind_retries, a_dropped_take_loses_nothing, cancelled_is_never_claimed,
@@ -160,16 +161,55 @@ macro_rules! queue_suite {
 
 pub async fn inserting_is_idempotent(fixture: Fixture) {
     let (one, two) = (fixture.row("a.example").await, fixture.row("b.example").await);
-    fixture.units.insert(vec![one.clone()]).await.unwrap();
+    fixture.units.insert(vec![one.clone()], None).await.unwrap();
     let changed = Unit {
         attempts: 9,
         ..one.clone()
     };
-    fixture.units.insert(vec![changed, two.clone()]).await.unwrap();
+    fixture
+        .units
+        .insert(vec![changed, two.clone()], None)
+        .await
+        .unwrap();
     assert_eq!(fixture.units.get(one.new.id).await.unwrap(), Some(one.clone()));
     assert_eq!(fixture.units.get(two.new.id).await.unwrap(), Some(two));
     assert_eq!((fixture.holders)(one.new.content).await, 1);
     assert_eq!(fixture.units.get(UnitId::generate()).await.unwrap(), None);
+}
+
+pub async fn a_content_comes_with_its_units(fixture: Fixture) {
+    let (mut one, mut two) = (fixture.row("a.example").await, fixture.row("b.example").await);
+    let content = ContentId::generate();
+    (one.new.content, two.new.content) = (content, content);
+    let body = Bytes::from_static(b"Do you like ketchup?\r\n");
+    let rows = vec![one.clone(), two.clone()];
+    for _ in 0..2 {
+        let inserted = fixture.units.insert(rows.clone(), Some(body.clone())).await;
+        assert_eq!(inserted, Ok(()), "the same again is no error");
+    }
+    assert_eq!((fixture.holders)(content).await, 2);
+    for row in rows {
+        assert!(
+            fixture
+                .units
+                .body(row.new.id)
+                .is_none_or(|at_hand| at_hand == body)
+        );
+        let claimed = fixture.claim(&row).await.unwrap();
+        assert_eq!(claimed.new, row.new);
+        let held = Unit {
+            state: State::Held,
+            generation: claimed.generation + 1,
+            ..claimed.clone()
+        };
+        let change = Change {
+            row: Some(held),
+            ..removal(&claimed)
+        };
+        assert_eq!(fixture.units.apply(change).await, Ok(Written::Yes));
+        let left = fixture.units.get(row.new.id).await.unwrap().unwrap();
+        assert_eq!(left.state, State::Held, "and not the row as it was put in");
+    }
 }
 
 pub async fn everything_of_a_unit_is_kept(fixture: Fixture) {
@@ -197,14 +237,14 @@ pub async fn everything_of_a_unit_is_kept(fixture: Fixture) {
     });
     (local.state, local.next_attempt) = (State::Held, 0);
     for row in [row, local] {
-        fixture.units.insert(vec![row.clone()]).await.unwrap();
+        fixture.units.insert(vec![row.clone()], None).await.unwrap();
         assert_eq!(fixture.units.get(row.new.id).await.unwrap(), Some(row));
     }
 }
 
 pub async fn of_many_claims_one_is_given(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     let claims = (0..16).map(|_| fixture.claim(&row));
     let given: Vec<Unit> = futures::future::join_all(claims)
         .await
@@ -223,7 +263,7 @@ pub async fn of_many_claims_one_is_given(fixture: Fixture) {
 
 pub async fn a_lapsed_claim_is_given_again(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     let first = fixture.claim(&row).await.unwrap();
     fixture.clock.advance(Duration::from_secs(61));
     let second = fixture.claim(&first).await.unwrap();
@@ -250,7 +290,7 @@ pub async fn a_lapsed_claim_is_given_again(fixture: Fixture) {
 
 pub async fn a_claim_can_be_renewed(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     let claim = fixture.claim(&row).await.unwrap();
     let lease = fixture.clock.now() + 600_000;
     assert_eq!(
@@ -268,7 +308,7 @@ pub async fn a_claim_can_be_renewed(fixture: Fixture) {
 
 pub async fn a_claim_is_given_back(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     for wait in [0, 60_000] {
         let before = fixture.units.get(row.new.id).await.unwrap().unwrap();
         let claim = fixture.claim(&before).await.unwrap();
@@ -291,7 +331,7 @@ pub async fn a_claim_is_given_back(fixture: Fixture) {
 
 pub async fn changes_compare_generations(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     let next = Unit {
         generation: row.generation + 1,
         attempts: 1,
@@ -316,11 +356,11 @@ pub async fn changes_compare_generations(fixture: Fixture) {
 
 pub async fn a_removed_unit_stays_removed(fixture: Fixture) {
     let row = fixture.row("a.example").await;
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     assert_eq!(fixture.units.apply(removal(&row)).await.unwrap(), Written::Yes);
     assert_eq!((fixture.holders)(row.new.content).await, 0);
     assert_eq!(fixture.units.apply(removal(&row)).await.unwrap(), Written::No);
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     assert_eq!(
         fixture.units.get(row.new.id).await.unwrap(),
         None,
@@ -331,7 +371,7 @@ pub async fn a_removed_unit_stays_removed(fixture: Fixture) {
 
 pub async fn notices_come_with_the_change(fixture: Fixture) {
     let (row, notice) = (fixture.row("a.example").await, fixture.row("b.example").await);
-    fixture.units.insert(vec![row.clone()]).await.unwrap();
+    fixture.units.insert(vec![row.clone()], None).await.unwrap();
     let change = Change {
         inserts: vec![notice.clone()],
         ..removal(&row)
@@ -350,7 +390,7 @@ pub async fn pages_show_every_unit_once(fixture: Fixture) {
     for _ in 0..25 {
         let row = fixture.row("a.example").await;
         ids.insert(row.new.id);
-        fixture.units.insert(vec![row]).await.unwrap();
+        fixture.units.insert(vec![row], None).await.unwrap();
     }
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
@@ -374,7 +414,7 @@ pub async fn overdue_units_are_found(fixture: Fixture) {
     rows[3].next_attempt += 1_000_000;
     rows[4].state = State::Held;
     rows[5].attempts = 2;
-    fixture.units.insert(rows.clone()).await.unwrap();
+    fixture.units.insert(rows.clone(), None).await.unwrap();
     let alive = fixture.claim(&rows[6]).await.unwrap();
     let lapsing = fixture.claim(&rows[7]).await.unwrap();
     fixture.clock.advance(Duration::from_secs(120));
@@ -515,7 +555,7 @@ pub async fn first_attempts_do_not_wait_behind_retries(fixture: Fixture) {
     let mut fresh = fixture.row("b.example").await;
     fresh.next_attempt = fixture.clock.now();
     rows.push(fresh.clone());
-    fixture.units.insert(rows.clone()).await.unwrap();
+    fixture.units.insert(rows.clone(), None).await.unwrap();
     fixture
         .wake_ups
         .schedule(rows.iter().map(WakeUp::of).collect())

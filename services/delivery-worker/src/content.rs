@@ -24,8 +24,9 @@ pub enum Change {
     AsciiHeader,
 }
 
-/// Reads a range of a content in order, holding the budget for one piece.
+/// Reads a range of a content in order, holding the budget for one piece; or gives it from memory where it is at hand.
 pub struct Reader {
+    at_hand: Option<Bytes>,
     store: MailStoreClient<Link>,
     budget: Budget,
     content: ContentId,
@@ -38,6 +39,7 @@ impl Reader {
     /// Reads from `at` up to `end`.
     pub fn new(store: MailStoreClient<Link>, budget: Budget, content: ContentId, at: u64, end: u64) -> Self {
         Self {
+            at_hand: None,
             store,
             budget,
             content,
@@ -45,6 +47,12 @@ impl Reader {
             end,
             held: None,
         }
+    }
+
+    /// The whole content may be at hand already.
+    #[must_use]
+    pub fn with(self, at_hand: Option<Bytes>) -> Self {
+        Self { at_hand, ..self }
     }
 
     /// The next piece, empty at the end. The piece before it must not be kept.
@@ -66,6 +74,10 @@ impl Reader {
     /// Bytes from an offset, at most so many.
     pub async fn read(&mut self, offset: u64, length: u64) -> Result<Bytes, Failure> {
         let length = length.min(PIECE);
+        if let Some(whole) = &self.at_hand {
+            let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(whole.len());
+            return Ok(whole.slice(place(offset)..place(offset.saturating_add(length))));
+        }
         // The piece before has been written by now.
         self.held = None;
         self.held = Some(self.budget.reserve(length).await);

@@ -5,6 +5,8 @@
 //!               ▲                                                                    │ next unit of the site,
 //!               └────────────────────────────────────────────────────────────────────┘ or nobody for a while: QUIT
 //! ```
+//! While the reply to a message is awaited the next unit that waits is begun behind it (`Ahead`), and its outcome is
+//! recorded beside the connection: a message costs one round trip.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +19,8 @@ use postrider_smtp::client::{Client, Event, Failure, Verdict};
 
 use crate::attempt::{self, Attempt};
 use crate::content::Source;
-use crate::shared::{Kept, Shared, span};
+use crate::keep::Kept;
+use crate::shared::{Shared, span};
 use crate::site::Site;
 
 /// Looks after one connection.
@@ -31,6 +34,8 @@ pub struct Conversation {
     /// Claimed, and not begun yet.
     next: Option<Claim>,
     sending: Option<Sending>,
+    /// Begun behind the one that is being sent, before the reply to that is there.
+    following: Option<Sending>,
     state: Progress,
     begun: Instant,
     messages: usize,
@@ -52,6 +57,8 @@ pub enum Progress {
 /// A message on its way.
 struct Sending {
     attempt: Attempt,
+    /// Which one it is on this connection, from 1.
+    number: usize,
     source: Source,
     kept: Kept,
     since: Instant,
@@ -78,6 +85,7 @@ impl Conversation {
             how,
             next: Some(claim),
             sending: None,
+            following: None,
             state: Progress::Greeting,
             begun: Instant::now(),
             messages: 0,
@@ -112,13 +120,12 @@ impl Conversation {
             }
         }
         self.finished(&[]).await;
+        self.finished(&[]).await;
     }
 
     async fn ready(&mut self, session: &mut Client) {
         self.state = Progress::Served;
-        let reuse = &self.shared.settings.reuse;
-        let worn = self.messages >= reuse.messages.max(1) || self.begun.elapsed() > reuse.age;
-        if self.messages > 0 && (worn || !session.may_send_more() || self.ending || !self.site.may_go_on()) {
+        if self.messages > 0 && !self.may_go_on(session) {
             return self.quit(session);
         }
         match self.next.take() {
@@ -126,6 +133,24 @@ impl Conversation {
             None if self.ending => self.quit(session),
             // Work comes from outside, or the time for it passes.
             None => {}
+        }
+    }
+
+    /// Whether one more message may go over the connection.
+    fn may_go_on(&self, session: &Client) -> bool {
+        let reuse = &self.shared.settings.reuse;
+        let worn = self.messages >= reuse.messages.max(1) || self.begun.elapsed() > reuse.age;
+        !worn && !self.ending && session.may_send_more() && self.site.may_go_on()
+    }
+
+    /// Begins the next message behind the one whose reply is awaited, if one waits.
+    async fn ahead(&mut self, session: &mut Client) {
+        if !self.may_go_on(session) {
+            return;
+        }
+        let Some(wake_up) = self.site.pop() else { return };
+        if let Some(claim) = self.shared.claim(wake_up).await {
+            self.begin(session, claim).await;
         }
     }
 
@@ -149,6 +174,7 @@ impl Conversation {
         };
         let new = &unit.new;
         let reader = self.shared.reader(new.content, new.skip, new.size);
+        let reader = reader.with(claim.body().cloned());
         let source = match Source::open(reader, plan.change, new.skip).await {
             Ok(source) => source,
             Err(error) => {
@@ -173,15 +199,20 @@ impl Conversation {
             began,
             confirms: session.capabilities().dsn,
         };
-        self.sending = Some(Sending {
+        self.messages += 1;
+        let begun = Sending {
             attempt,
+            number: self.messages,
             source,
             kept,
             since: Instant::now(),
             trouble: None,
             _span,
-        });
-        self.messages += 1;
+        };
+        match &self.sending {
+            None => self.sending = Some(begun),
+            Some(_) => self.following = Some(begun),
+        }
         session.send(plan.envelope);
     }
 
@@ -213,11 +244,12 @@ impl Conversation {
     }
 
     async fn finished(&mut self, verdicts: &[Verdict]) {
-        let Some(sending) = self.sending.take() else {
+        let Some(sending) = std::mem::replace(&mut self.sending, self.following.take()) else {
             return;
         };
         let Sending {
             attempt,
+            number,
             kept,
             since,
             trouble,
@@ -227,7 +259,7 @@ impl Conversation {
         // nothing of the unit, which goes over a new one.
         let closing = |verdict: &&Verdict| matches!(verdict, Verdict::Refused(reply) if reply.code == 421);
         let gone = |verdict: &Verdict| closing(&verdict) || *verdict == Verdict::Failed(Failure::Closed);
-        if self.messages > 1 && trouble.is_none() && verdicts.iter().all(gone) {
+        if number > 1 && trouble.is_none() && verdicts.iter().all(gone) {
             if let Some(Verdict::Refused(reply)) = verdicts.iter().find(closing) {
                 let detail = format!("{}: {reply}; again over another connection", self.host);
                 self.shared.record.attempt(attempt.claim.unit(), detail);
@@ -263,8 +295,7 @@ impl Conversation {
             .metrics
             .duration
             .record(since.elapsed().as_secs_f64(), &[]);
-        self.shared.finish(attempt.claim, report).await;
-        drop(kept);
+        self.shared.finish_aside(attempt.claim, report, kept).await;
     }
 
     fn failed(&mut self, failure: Failure) {
@@ -287,7 +318,7 @@ impl Handler<Client> for Conversation {
                 self.ready(session).await;
             }
             Event::Content => self.content(session).await,
-            Event::Ahead => {}
+            Event::Ahead => self.ahead(session).await,
             Event::Finished(outcome) => self.finished(&outcome.verdicts).await,
             Event::Failed(failure) => self.failed(failure),
         }

@@ -7,9 +7,11 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::{self, FuturesUnordered};
 use opentelemetry::KeyValue;
 use parking_lot::Mutex;
@@ -23,8 +25,9 @@ use crate::shared::Shared;
 use crate::site::{Added, Site};
 use crate::{connect, local};
 
-/// Wake-ups taken at a time.
+/// Wake-ups taken at a time, and batches of them that are being placed: one that has to write rows holds up no other.
 const BATCH: usize = 256;
+const BATCHES: usize = 4;
 /// How long the loop waits when the queue cannot be read.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often sites and answers nobody uses are forgotten.
@@ -44,6 +47,8 @@ const LEAST_SHARE: usize = 16;
 #[derive(Default)]
 struct Map {
     sites: HashMap<Vec<Host>, Arc<Site>>,
+    /// Units that wait at all of them together.
+    waiting: Arc<AtomicUsize>,
     destinations: HashMap<String, Lookup>,
 }
 
@@ -82,17 +87,17 @@ impl Dispatcher {
     /// Takes work until the worker drains.
     pub async fn run(self, mut growing: mpsc::Receiver<Arc<Site>>) {
         let drain = self.shared.drain.clone();
-        let mut reading = FuturesUnordered::new();
+        let mut placing = FuturesUnordered::new();
         let mut forgotten = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return,
-                Some(()) = reading.next() => {}
+                Some(()) = placing.next() => {}
                 Some(site) = growing.recv() => self.connect(site),
-                taken = self.shared.queue.take(BATCH), if reading.len() < self.shared.settings.limits.reading => {
+                taken = self.shared.queue.take(BATCH), if placing.len() < BATCHES => {
                     match taken {
-                        Ok(wake_ups) => reading.extend(wake_ups.into_iter().map(|wake_up| self.place(wake_up))),
+                        Ok(wake_ups) => placing.push(self.place_all(wake_ups)),
                         Err(error) => {
                             tracing::warn!(%error, "due units cannot be read");
                             tokio::time::sleep(PAUSE).await;
@@ -107,15 +112,20 @@ impl Dispatcher {
         }
     }
 
-    /// Reads a due unit and brings it to where it waits.
-    async fn place(&self, wake_up: WakeUp) {
-        let unit = match self.shared.queue.peek(&wake_up).await {
-            Ok(Some(unit)) => unit,
-            Ok(None) => return,
-            Err(error) => {
-                return tracing::warn!(%error, "a due unit cannot be read; the reconciler finds it again");
+    /// Reads due units together, and brings each to where it waits.
+    async fn place_all(&self, wake_ups: Vec<WakeUp>) {
+        match self.shared.queue.peek_all(wake_ups).await {
+            Ok(units) => {
+                let placed = units.into_iter().map(|(wake_up, unit)| self.place(wake_up, unit));
+                join_all(placed).await;
             }
-        };
+            Err(error) => {
+                tracing::warn!(%error, "due units cannot be read; the reconciler finds them again");
+            }
+        }
+    }
+
+    async fn place(&self, wake_up: WakeUp, unit: Unit) {
         if self.shared.queue.is_suspended(&unit.new.destination) || !unit.owed.is_empty() {
             // The claim finds out the same, and does what is to be done.
             let shared = self.shared.clone();
@@ -127,14 +137,14 @@ impl Dispatcher {
             return;
         }
         match &unit.new.destination {
-            Destination::Local => self.deliver_locally(wake_up).await,
-            Destination::Remote(_) => self.send(&unit, wake_up).await,
+            Destination::Local => self.deliver_locally(wake_up, unit).await,
+            Destination::Remote(_) => self.send(unit, wake_up).await,
         }
     }
 
-    async fn deliver_locally(&self, wake_up: WakeUp) {
+    async fn deliver_locally(&self, wake_up: WakeUp, unit: Unit) {
         let Ok(place) = self.local_waiting.clone().try_acquire_owned() else {
-            return self.postpone(wake_up, CROWDED).await;
+            return self.postpone(wake_up, Some(unit), CROWDED).await;
         };
         let (shared, turns) = (self.shared.clone(), self.local.clone());
         self.shared.tasks.spawn(async move {
@@ -149,9 +159,9 @@ impl Dispatcher {
         });
     }
 
-    async fn send(&self, unit: &Unit, wake_up: WakeUp) {
-        let sender = sender_of(unit);
-        let route = self.route(unit);
+    async fn send(&self, unit: Unit, wake_up: WakeUp) {
+        let sender = sender_of(&unit);
+        let route = self.route(&unit);
         let key = match &route {
             Some(host) => format!("{}:{}", host.name, host.port),
             None => unit.new.destination.as_str().to_owned(),
@@ -174,8 +184,8 @@ impl Dispatcher {
             }
         };
         match known {
-            Some(site) => self.add(&site, sender, wake_up).await,
-            None => self.postpone(wake_up, CROWDED).await,
+            Some(site) => self.add(&site, sender, wake_up, Some(unit)).await,
+            None => self.postpone(wake_up, Some(unit), CROWDED).await,
         }
     }
 
@@ -213,10 +223,11 @@ impl Dispatcher {
             let mut map = self.map.lock();
             let most = self.shared.settings.limits.per_destination;
             let Exchangers { hosts, until } = exchangers;
+            let total = map.waiting.clone();
             let site = map
                 .sites
                 .entry(hosts.clone())
-                .or_insert_with(|| Arc::new(Site::new(hosts, most)))
+                .or_insert_with(|| Arc::new(Site::new(hosts, most, total)))
                 .clone();
             let waiting = match map.destinations.insert(key, Lookup::Known(site.clone(), until)) {
                 Some(Lookup::Pending(waiting)) => waiting,
@@ -225,7 +236,7 @@ impl Dispatcher {
             (site, waiting)
         };
         for (sender, wake_up) in waiting {
-            self.add(&site, sender, wake_up).await;
+            self.add(&site, sender, wake_up, None).await;
         }
     }
 
@@ -238,13 +249,14 @@ impl Dispatcher {
             .await;
     }
 
-    async fn add(&self, site: &Arc<Site>, sender: u64, wake_up: WakeUp) {
+    /// `seen`: its row, when it has just been read.
+    async fn add(&self, site: &Arc<Site>, sender: u64, wake_up: WakeUp, seen: Option<Unit>) {
         let share = self.map.lock().share(&self.shared);
         match site.add(sender, wake_up.clone(), share) {
             Added::Waits => {}
             Added::Known => self.shared.queue.dismiss(wake_up).await,
             Added::Connect => self.connect(site.clone()),
-            Added::Full => self.postpone(wake_up, site.backlog()).await,
+            Added::Full => self.postpone(wake_up, seen, site.backlog()).await,
             Added::Avoided(trouble) => self.fail(wake_up, &trouble).await,
         }
     }
@@ -312,13 +324,13 @@ impl Dispatcher {
 
     /// Its destination has more waiting than it can take: when that may be done (`backlog`), but not later than a retry
     /// would be.
-    async fn postpone(&self, wake_up: WakeUp, backlog: Duration) {
+    async fn postpone(&self, wake_up: WakeUp, seen: Option<Unit>, backlog: Duration) {
         let most = self.shared.queue.settings().retry.max;
         let wait = backlog
             .clamp(SOONEST.min(most), most)
             .mul_f64(0.5 + rand::random::<f64>() / 2.0);
         self.shared.record.metrics.postponed.add(1, &[]);
-        if let Err(error) = self.shared.queue.postpone(wake_up, wait).await {
+        if let Err(error) = self.shared.queue.postpone(wake_up, seen, wait).await {
             tracing::warn!(%error, "a unit could not be put off; the reconciler finds it again");
         }
     }
@@ -334,11 +346,14 @@ impl Dispatcher {
 }
 
 impl Map {
-    /// How many units of one destination may wait: fewer when many destinations have some.
+    /// How many units of one destination may wait: as many as there is room left for, so that whoever has most leaves as
+    /// much to the others.
     fn share(&self, shared: &Shared) -> usize {
         let limits = &shared.settings.limits;
-        let destinations = self.destinations.len().max(1);
-        (limits.waiting / destinations).clamp(LEAST_SHARE, limits.waiting_per_destination.max(LEAST_SHARE))
+        let room = limits
+            .waiting
+            .saturating_sub(self.waiting.load(Ordering::Relaxed));
+        room.clamp(LEAST_SHARE, limits.waiting_per_destination.max(LEAST_SHARE))
     }
 }
 

@@ -6,6 +6,7 @@ mod content;
 mod conversation;
 mod dispatch;
 mod grpc;
+mod keep;
 mod local;
 mod notify;
 mod operate;

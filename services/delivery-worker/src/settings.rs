@@ -71,14 +71,12 @@ pub struct Limits {
     pub connections: usize,
     /// Connections to one destination; it is begun with fewer. Default: 20.
     pub per_destination: usize,
-    /// Due units that wait in memory (about 100 bytes each) for a connection. Default: 20,000.
+    /// Due units that wait in memory (about 100 bytes each) for a connection. Default: 50,000.
     pub waiting: usize,
-    /// Those of one destination; further ones are put off. Default: 2,000.
+    /// Those of one destination, and never more than there is room left; further ones are put off. Default: 20,000.
     pub waiting_per_destination: usize,
     /// Deliveries to our own accounts at a time. Default: 32.
     pub local: usize,
-    /// Rows read ahead of their turn. Default: 64.
-    pub reading: usize,
     /// Message bytes in memory. Default: 256 MiB.
     pub in_flight_bytes: u64,
     /// The largest message that a notification returns whole, in bytes. Default: 10 MiB.
@@ -161,10 +159,9 @@ impl Default for Limits {
         Self {
             connections: 1000,
             per_destination: 20,
-            waiting: 20_000,
-            waiting_per_destination: 2000,
+            waiting: 50_000,
+            waiting_per_destination: 20_000,
             local: 32,
-            reading: 64,
             in_flight_bytes: 256 << 20,
             returned: 10 << 20,
         }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::content::Reader;
+use crate::keep::{Keeper, Kept};
 use crate::record::Record;
 use crate::resolve::{Resolver, Trouble};
 use crate::settings::Settings;
@@ -24,6 +25,8 @@ use crate::{attempt, notify};
 
 /// How long to wait until an outcome that could not be recorded is recorded again: at first, and at most.
 const RECORD_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Outcomes recorded beside their connections at most: what a crash makes us send twice.
+pub const RECORDING: usize = 256;
 
 /// What all parts of a worker use.
 pub struct Shared {
@@ -41,6 +44,10 @@ pub struct Shared {
     pub connections: Arc<Semaphore>,
     /// Sites that get one more connection, which they have counted already.
     pub grow: mpsc::Sender<Arc<Site>>,
+    /// Claims that are being sent.
+    pub keeper: Arc<Keeper>,
+    /// Outcomes that are being recorded while their connections go on.
+    pub recording: Arc<Semaphore>,
     /// Attempts and connections under way.
     pub tasks: TaskTracker,
     /// No new work.
@@ -127,6 +134,17 @@ impl Shared {
         log_finish(unit, done);
     }
 
+    /// As [`Shared::finish`], beside the connection, which can go on with its next message meanwhile. Waits only while too
+    /// many others are being recorded.
+    pub async fn finish_aside(self: &Arc<Self>, claim: Claim, report: Report, kept: Kept) {
+        let place = self.recording.clone().acquire_owned().await;
+        let shared = self.clone();
+        self.tasks.spawn(async move {
+            shared.finish(claim, report).await;
+            drop((kept, place));
+        });
+    }
+
     /// The whole unit failed, or has to wait, for one reason.
     pub async fn finish_all(self: &Arc<Self>, claim: Claim, began: u64, trouble: &Trouble) {
         use postrider_queue::Outcome;
@@ -152,40 +170,8 @@ impl Shared {
     }
 
     /// Renews a claim for as long as the guard lives.
-    pub fn keep(self: &Arc<Self>, ticket: Ticket) -> Kept {
-        let (shared, lost) = (self.clone(), CancellationToken::new());
-        let saying = lost.clone();
-        let every = self.queue.settings().lease / 3;
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(every).await;
-                match shared.queue.renew(ticket).await {
-                    Ok(true) => {}
-                    Ok(false) => return saying.cancel(),
-                    Err(error) => tracing::warn!(%error, "a claim could not be renewed"),
-                }
-            }
-        });
-        Kept { task, lost }
-    }
-}
-
-/// Keeps a claim alive.
-pub struct Kept {
-    task: tokio::task::JoinHandle<()>,
-    lost: CancellationToken,
-}
-
-impl Kept {
-    /// Whether the claim is somebody else's now.
-    pub fn is_lost(&self) -> bool {
-        self.lost.is_cancelled()
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.task.abort();
+    pub fn keep(&self, ticket: Ticket) -> Kept {
+        self.keeper.keep(ticket)
     }
 }
 

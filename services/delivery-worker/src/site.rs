@@ -7,6 +7,8 @@
 //! falls silent or cannot be reached.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,6 +33,8 @@ pub struct Site {
     /// Its exchangers, by preference.
     pub hosts: Vec<Host>,
     most_connections: usize,
+    /// Units that wait at all sites together.
+    total: Arc<AtomicUsize>,
     state: Mutex<State>,
     /// Somebody has come to wait.
     arrived: Notify,
@@ -69,8 +73,8 @@ pub enum Added {
 }
 
 impl Site {
-    /// A site nobody waits for yet.
-    pub fn new(hosts: Vec<Host>, most_connections: usize) -> Self {
+    /// A site nobody waits for yet. `total` counts those who wait anywhere.
+    pub fn new(hosts: Vec<Host>, most_connections: usize, total: Arc<AtomicUsize>) -> Self {
         let state = State {
             senders: HashMap::new(),
             turns: VecDeque::new(),
@@ -87,6 +91,7 @@ impl Site {
         Self {
             hosts,
             most_connections: most_connections.max(1),
+            total,
             state: Mutex::new(state),
             arrived: Notify::new(),
         }
@@ -114,6 +119,7 @@ impl Site {
             state.turns.push_back(sender);
         }
         state.waiting += 1;
+        self.total.fetch_add(1, Ordering::Relaxed);
         let connect = self.grows(&mut state);
         drop(state);
         self.arrived.notify_one();
@@ -134,6 +140,7 @@ impl Site {
         if let Some(next) = &next {
             state.known.remove(&(next.unit, next.generation));
             state.waiting -= 1;
+            self.total.fetch_sub(1, Ordering::Relaxed);
             state.pace = (state.pace * 15 + state.taken.elapsed()) / 16;
             state.taken = Instant::now();
         }
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn senders_take_turns() {
-        let site = Site::new(Vec::new(), 4);
+        let site = Site::new(Vec::new(), 4, Arc::default());
         let bulk: Vec<WakeUp> = (0..3).map(|_| wake_up()).collect();
         let single = wake_up();
         bulk.iter().for_each(|unit| drop(site.add(1, unit.clone(), 10)));
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_found_again_waits_once() {
-        let site = Site::new(Vec::new(), 4);
+        let site = Site::new(Vec::new(), 4, Arc::default());
         let unit = wake_up();
         site.add(1, unit.clone(), 1);
         assert_eq!(site.add(1, unit.clone(), 1), Added::Known, "and is not put off");
@@ -280,7 +287,7 @@ mod tests {
 
     #[test]
     fn concurrency_grows_with_success_and_is_halved_by_trouble() {
-        let site = Site::new(Vec::new(), 6);
+        let site = Site::new(Vec::new(), 6, Arc::default());
         let connects = |count: usize| {
             (0..count)
                 .filter(|_| site.add(1, wake_up(), 99) == Added::Connect)
@@ -302,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_full_or_unreachable_site_takes_nobody() {
-        let site = Site::new(Vec::new(), 6);
+        let site = Site::new(Vec::new(), 6, Arc::default());
         site.add(1, wake_up(), 1);
         assert_eq!(site.add(1, wake_up(), 1), Added::Full);
         let trouble = Trouble::temporary("4.4.1 no answer");
@@ -312,7 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken() {
-        let site = std::sync::Arc::new(Site::new(Vec::new(), 6));
+        let site = Arc::new(Site::new(Vec::new(), 6, Arc::default()));
         let unit = wake_up();
         let waiting = {
             let site = site.clone();
@@ -329,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_backlog_is_told_by_the_pace() {
-        let site = Site::new(Vec::new(), 1);
+        let site = Site::new(Vec::new(), 1, Arc::default());
         for _ in 0..1000 {
             site.add(1, wake_up(), 1000);
         }

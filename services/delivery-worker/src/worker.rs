@@ -20,7 +20,7 @@ use crate::dispatch::Dispatcher;
 use crate::record::Record;
 use crate::resolve::Resolver;
 use crate::settings::Settings;
-use crate::shared::{Shared, Speech};
+use crate::shared::{RECORDING, Shared, Speech};
 use crate::site::Site;
 
 /// Between two tries to reach the queue.
@@ -82,6 +82,8 @@ impl Worker {
             },
             tls: tls::opportunistic_client(),
             connections: Arc::new(Semaphore::new(settings.limits.connections.max(1))),
+            keeper: Arc::default(),
+            recording: Arc::new(Semaphore::new(RECORDING)),
             tasks: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
@@ -100,6 +102,10 @@ impl Worker {
         let Self { shared, growing } = self;
         know_suspensions(&shared, &drain).await;
         let reconciler = tokio::spawn(reconcile(shared.clone()));
+        let keeper = tokio::spawn({
+            let shared = shared.clone();
+            async move { shared.keeper.run(&shared.queue).await }
+        });
         let mut dispatcher = tokio::spawn(Dispatcher::new(shared.clone()).run(growing));
         tokio::select! {
             () = drain.cancelled() => {}
@@ -118,6 +124,7 @@ impl Worker {
             // What is left now only records its outcome.
             let _ = tokio::time::timeout(shared.settings.drain, shared.tasks.wait()).await;
         }
+        keeper.abort();
     }
 }
 

@@ -7,7 +7,8 @@
 //! them may fail after others have succeeded, and nothing makes several accounts and a queue one transaction. Hence
 //! *intent first*:
 //!
-//! 1. The content is stored. Alone it is garbage that is swept: nothing has happened yet.
+//! 1. The content is stored. Alone it is garbage that is swept: nothing has happened yet. (A small one for remote
+//!    recipients only goes into the queue with its units.)
 //! 2. **One** call puts all units into the queue: the remote ones, due now, and one local unit with all local recipients,
 //!    due in a minute. All or none: before it nothing has happened, after it every recipient is durable. From here on the
 //!    answer is 250.
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use postrider_proto::mailstore::deliver_request::Content as Given;
 use postrider_proto::mailstore::deliver_result::Outcome;
 use postrider_proto::mailstore::{DeliverRecipient, DeliverRequest, DeliverResult};
@@ -188,13 +190,19 @@ impl Acceptor {
         match (&plan.direct[..], plan.needs_queue()) {
             ([], false) => Err(Refused::clean(replies::try_later())),
             ([only], false) => self.deliver_one(work, only).await,
-            ([], true) => {
-                let content = self.stored(work).await?;
-                self.enqueue(work, plan.units(work.envelope, content, &work.seed))
-                    .await
-            }
+            ([], true) => self.enqueue_all(work, plan).await,
             (several, _) => self.intent_first(work, plan, several).await,
         }
+    }
+
+    /// Nobody is delivered to here: the content and its units are one step of the queue.
+    async fn enqueue_all(&self, work: &mut Work<'_>, plan: &Plan) -> Result<(), Refused> {
+        let (content, body) = match &work.content {
+            Content::Stored(id) => (*id, None),
+            Content::Inline(bytes) => (work.inline_id, Some(bytes.clone())),
+        };
+        let units = plan.units(work.envelope, content, &work.seed);
+        self.enqueue(work, units, body).await
     }
 
     /// One local target and nothing else.
@@ -228,7 +236,7 @@ impl Acceptor {
             .received
             .saturating_add(as_millis(self.config.timeouts.delivery));
         let unit = local_unit("late", alone, work.envelope, content, &work.seed, due);
-        self.enqueue(work, vec![unit])
+        self.enqueue(work, vec![unit], None)
             .await
             .map_err(|_| Refused::unresolved())
     }
@@ -246,7 +254,7 @@ impl Acceptor {
         let intent_id = intent.id;
         let mut units = plan.units(work.envelope, content, &work.seed);
         units.push(intent);
-        match self.enqueue(work, units).await {
+        match self.enqueue(work, units, None).await {
             Ok(()) => {}
             Err(refused) if plan.needs_queue() || refused.unresolved => return Err(refused),
             Err(_) => return self.deliver_without_queue(work, locals).await,
@@ -342,11 +350,16 @@ impl Acceptor {
     }
 
     /// Puts units into the queue: all of them or none.
-    async fn enqueue(&self, work: &Work<'_>, units: Vec<NewUnit>) -> Result<(), Refused> {
+    async fn enqueue(
+        &self,
+        work: &Work<'_>,
+        units: Vec<NewUnit>,
+        body: Option<Bytes>,
+    ) -> Result<(), Refused> {
         let steps: Vec<Step> = units.iter().flat_map(|unit| queued_steps(work, unit)).collect();
         let mut unknown = false;
         for _ in 0..TRIES {
-            let call = self.outbound.enqueue(units.clone());
+            let call = self.outbound.enqueue(units.clone(), body.clone());
             let outcome = tokio::time::timeout(self.config.timeouts.storage, call).await;
             match outcome {
                 Ok(Ok(())) => {

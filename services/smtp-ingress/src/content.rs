@@ -22,6 +22,8 @@ use crate::store::Store;
 
 /// What a message begins with, and takes more in steps of.
 const STEP: u64 = 64 * 1024;
+/// Room that the buffer of a message of unknown size begins with.
+const ROOM: u64 = 8 * 1024;
 /// Pieces that may wait for the store; each has at most the size of a read.
 const WAITING_PIECES: usize = 4;
 /// Room for what is put on top.
@@ -98,7 +100,9 @@ impl Collector {
         } = tools;
         let first = expected.map_or(STEP, |size| size.saturating_add(TOP_ROOM).min(STEP));
         let reservation = budget.reserve(first).await;
-        let mut buffer = BytesMut::with_capacity(usize::try_from(first).unwrap_or_default());
+        // Most messages are much smaller than what is reserved for one of unknown size.
+        let room = expected.map_or(ROOM, |_| first);
+        let mut buffer = BytesMut::with_capacity(usize::try_from(room).unwrap_or_default());
         buffer.extend_from_slice(top.fields.as_bytes());
         Self {
             store: store.clone(),

@@ -354,7 +354,7 @@ async fn a_delivery_to_be_confirmed_is_the_queues() {
         .await;
     client.message(LETTER, "250 ").await;
     let units = world.queue.units.lock().clone();
-    assert_eq!(world.log.take(), ["put", "enqueue"]);
+    assert_eq!(world.log.take(), ["enqueue"], "with its content");
     assert!(units[0].recipients[0].notify.success && units[0].return_full);
     assert_eq!(
         (

@@ -8,12 +8,14 @@
 //! "cancelled" and "claimed" exclude each other although readers do not see the writer's transaction.
 
 mod claims;
+mod recent;
 mod rows;
 mod wake;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_embedded::{Database, Error as Substrate, Holder, Transaction};
 use postrider_types::{Domain, UnitId};
@@ -21,14 +23,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{OwnedMutexGuard, oneshot, watch};
 
 use self::claims::Claims;
+use self::recent::Recent;
 use self::rows::{int, number};
 use crate::engine::{Change, Counts, Cursor, Page, Suspension, Units, WakeUp, WakeUps, Written};
 use crate::queue::Clock;
 use crate::timer::{Place, Timer};
 use crate::{Error, Result, Unit};
 
-/// Locks that the units share.
-const LOCKS: usize = 256;
+/// Locks that the units share. Many more than changes under way: each is held until its change is durable.
+const LOCKS: usize = 4096;
 /// Wake-ups that each lane keeps in memory at most: about 5 MB.
 const WINDOW: usize = 100_000;
 /// Ids of removed units that are remembered at least, for callers that repeat an insertion.
@@ -44,6 +47,7 @@ struct Inner {
     db: Database,
     clock: Clock,
     claims: Mutex<Claims>,
+    recent: Arc<Recent>,
     locks: Vec<Arc<tokio::sync::Mutex<()>>>,
     removed: Arc<Mutex<Removed>>,
     timer: Timer,
@@ -77,6 +81,7 @@ impl Embedded {
             db,
             clock,
             claims: Mutex::default(),
+            recent: Arc::default(),
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
             removed: Arc::default(),
             timer: Timer::new(WINDOW, Place::default()),
@@ -90,14 +95,16 @@ impl Embedded {
     }
 
     async fn lock(&self, id: UnitId) -> OwnedMutexGuard<()> {
-        // The last byte is random in generated and in derived ids.
-        let [.., last] = *id.as_bytes();
-        Arc::clone(&self.inner.locks[usize::from(last) % LOCKS])
-            .lock_owned()
-            .await
+        // The last bytes are random in generated and in derived ids.
+        let [.., high, low] = *id.as_bytes();
+        let at = usize::from(u16::from_be_bytes([high, low])) % LOCKS;
+        Arc::clone(&self.inner.locks[at]).lock_owned().await
     }
 
     async fn row(&self, id: UnitId) -> Result<Option<Unit>> {
+        if let Some(unit) = self.inner.recent.get(id) {
+            return Ok(Some(unit));
+        }
         let row = self.inner.db.read(move |connection| {
             let mut select = connection.prepare_cached(&rows::select("WHERE id = ?1"))?;
             let mut found = select.query([id.as_bytes()])?;
@@ -128,6 +135,7 @@ impl Embedded {
         };
         let (id, expected) = (change.id, change.expected);
         let removed = Arc::clone(&inner.removed);
+        inner.recent.forget(id);
         let moved = inner
             .db
             .write(Vec::new(), move |tx| apply(tx, &change, row, &removed))
@@ -149,14 +157,23 @@ impl Embedded {
 
 #[async_trait]
 impl Units for Embedded {
-    async fn insert(&self, units: Vec<Unit>) -> Result<()> {
+    async fn insert(&self, units: Vec<Unit>, body: Option<Bytes>) -> Result<()> {
         let removed = Arc::clone(&self.inner.removed);
-        let moved = self
+        let coming = self.inner.recent.begin(&units, (self.inner.clock)());
+        let contents = match (&body, units.first()) {
+            (Some(body), Some(first)) => vec![(first.new.content, body.clone())],
+            _ => Vec::new(),
+        };
+        let units = Arc::new(units);
+        let rows = Arc::clone(&units);
+        let (moved, inserted) = self
             .inner
             .db
-            .write(Vec::new(), move |tx| insert(tx, &units, &removed))
+            .write(contents, move |tx| insert(tx, &rows, &removed))
             .await?;
         self.count_in(moved);
+        let units = Arc::try_unwrap(units).unwrap_or_else(|units| (*units).clone());
+        coming.arrived(units, &inserted, body.as_ref());
         Ok(())
     }
 
@@ -166,6 +183,35 @@ impl Units for Embedded {
             self.inner.claims.lock().show(unit);
         }
         Ok(unit)
+    }
+
+    async fn get_all(&self, ids: Vec<UnitId>) -> Result<Vec<Unit>> {
+        let (mut units, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            match self.inner.recent.get(id) {
+                Some(unit) => units.push(unit),
+                None => missing.push(id),
+            }
+        }
+        if !missing.is_empty() {
+            let read = self.inner.db.read(move |connection| {
+                let mut select = connection.prepare_cached(&rows::select("WHERE id = ?1"))?;
+                let mut units = Vec::with_capacity(missing.len());
+                for id in missing {
+                    let mut found = select.query([id.as_bytes()])?;
+                    units.extend(found.next()?.map(rows::read).transpose()?);
+                }
+                Ok(units)
+            });
+            units.extend(read.await?);
+        }
+        let claims = self.inner.claims.lock();
+        units.iter_mut().for_each(|unit| claims.show(unit));
+        Ok(units)
+    }
+
+    fn body(&self, id: UnitId) -> Option<Bytes> {
+        self.inner.recent.body(id)
     }
 
     async fn claim(&self, id: UnitId, generation: u64, now: u64, lease: u64) -> Result<Option<Unit>> {
@@ -378,11 +424,9 @@ async fn count(db: &Database) -> Result<watch::Receiver<Option<Tally>>> {
                 .exists([])?;
             let _ = begun.send(());
             let one = |sql: &str| snapshot.query_row(sql, [], |row| row.get::<_, i64>(0));
-            let queued = one("SELECT count(*) FROM unit INDEXED BY unit_due WHERE state = 0")?;
-            let all = one("SELECT count(*) FROM unit")?;
             Ok(Tally {
-                queued,
-                held: all - queued,
+                queued: one("SELECT count(*) FROM unit INDEXED BY unit_due WHERE state = 0")?,
+                held: one("SELECT count(*) FROM unit INDEXED BY unit_held WHERE state = 1")?,
             })
         });
         match tally.await {
@@ -396,24 +440,28 @@ async fn count(db: &Database) -> Result<watch::Receiver<Option<Tally>>> {
     Ok(counted)
 }
 
+/// Inserts the units that are not there and were not lately; how the numbers of rows moved, and which they are.
 fn insert(
     tx: &mut Transaction<'_>,
     units: &[Unit],
     removed: &Mutex<Removed>,
-) -> postrider_embedded::Result<Tally> {
-    for unit in units {
-        if !tx.has_content(unit.new.content)? {
-            return Err(Substrate::NotFound(format!("content {}", unit.new.content)));
+) -> postrider_embedded::Result<(Tally, Vec<UnitId>)> {
+    let mut there = None;
+    for content in units.iter().map(|unit| unit.new.content) {
+        if there != Some(content) && !tx.has_content(content)? {
+            return Err(Substrate::NotFound(format!("content {content}")));
         }
+        there = Some(content);
     }
-    let mut moved = Tally::default();
+    let (mut moved, mut inserted) = (Tally::default(), Vec::with_capacity(units.len()));
     for unit in units {
         if !removed.lock().contains(unit.new.id) && rows::insert(tx, unit)? {
             tx.hold(unit.new.content, Holder::Unit(unit.new.id))?;
             moved.queued += 1;
+            inserted.push(unit.new.id);
         }
     }
-    Ok(moved)
+    Ok((moved, inserted))
 }
 
 /// Changes the row if it has this generation; how the numbers of rows moved, `None` if it has not.
@@ -426,7 +474,7 @@ fn apply(
     let Some(held) = held_at(tx, change.id, generation)? else {
         return Ok(None);
     };
-    let mut moved = insert(tx, &change.inserts, removed)?;
+    let (mut moved, _) = insert(tx, &change.inserts, removed)?;
     let mut add =
         |held: bool, number: i64| *(if held { &mut moved.held } else { &mut moved.queued }) += number;
     add(held, -1);

@@ -33,6 +33,8 @@ pub(super) const STEPS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     -- What is due, in order, with all that a wake-up needs.
     CREATE INDEX unit_due ON unit (lane, next_attempt, id, generation) WHERE state = 0;
+    -- What an operator holds; few, so that they are counted without a look at all the rest.
+    CREATE INDEX unit_held ON unit (id) WHERE state = 1;
     -- Domains to which nothing is delivered.
     CREATE TABLE unit_suspension (
         domain TEXT PRIMARY KEY NOT NULL,

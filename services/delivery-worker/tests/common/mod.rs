@@ -40,6 +40,9 @@ struct NoHolds;
 
 #[async_trait::async_trait]
 impl Holds for NoHolds {
+    async fn put(&self, _: ContentId, _: bytes::Bytes) -> postrider_queue::Result<()> {
+        Ok(())
+    }
     async fn hold(&self, _: ContentId, _: UnitId) -> postrider_queue::Result<()> {
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use postrider_queue::engine::Holds;
 use postrider_queue::{Error, Result};
 use postrider_store::ContentEngine;
@@ -13,6 +14,10 @@ pub struct ContentHolds(pub Arc<dyn ContentEngine>);
 
 #[async_trait]
 impl Holds for ContentHolds {
+    async fn put(&self, content: ContentId, body: Bytes) -> Result<()> {
+        self.0.put(content, body).await.map_err(failed)
+    }
+
     async fn hold(&self, content: ContentId, unit: UnitId) -> Result<()> {
         self.0.hold(content, unit).await.map_err(failed)
     }

@@ -5,12 +5,14 @@
 pub mod directory;
 pub mod store;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::Stream;
 use parking_lot::Mutex;
 use postrider_coordination::{Counters, Memory, Unavailable};
@@ -21,7 +23,7 @@ use postrider_queue::{Error, NewUnit};
 use postrider_runtime::journal::MemoryJournal;
 use postrider_runtime::{Budget, Server, Settings};
 use postrider_smtp_ingress::{Config, Ingress, Kind, Listener, Outbound, Services};
-use postrider_types::{DeliveryId, UnitId};
+use postrider_types::{ContentId, DeliveryId, UnitId};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tonic::{Response, Status};
@@ -57,6 +59,8 @@ pub type Settled = (UnitId, Vec<DeliveryId>);
 #[derive(Clone, Default)]
 pub struct FakeQueue {
     pub units: Arc<Mutex<Vec<NewUnit>>>,
+    /// Contents that came with units.
+    pub bodies: Arc<Mutex<HashMap<ContentId, Bytes>>>,
     pub settled: Arc<Mutex<Vec<Settled>>>,
     pub away: Arc<AtomicBool>,
     /// The next so many calls happen and are not heard of.
@@ -66,11 +70,15 @@ pub struct FakeQueue {
 
 #[async_trait]
 impl Outbound for FakeQueue {
-    async fn enqueue(&self, units: Vec<NewUnit>) -> Result<(), Error> {
+    async fn enqueue(&self, units: Vec<NewUnit>, body: Option<Bytes>) -> Result<(), Error> {
         if self.away.load(Ordering::Relaxed) {
             return Err(Error::Unavailable("away".into()));
         }
         self.log.add("enqueue");
+        if let (Some(body), Some(first)) = (body, units.first()) {
+            assert!(units.iter().all(|unit| unit.content == first.content));
+            self.bodies.lock().insert(first.content, body);
+        }
         let mut there = self.units.lock();
         for unit in units {
             if there.iter().all(|known| known.id != unit.id) {
