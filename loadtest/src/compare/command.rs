@@ -15,6 +15,7 @@ use super::figures::{Comparison, Named, RowResult};
 use super::rows::{ACCOUNTS, Bench, ROWS, Row};
 use super::system::{Sample, System};
 use super::text::Markdown;
+use super::work::idle::raise_open_files;
 use crate::run::environment;
 use crate::server::{self, Options};
 
@@ -70,6 +71,7 @@ impl Command {
         }
         let rows = self.chosen()?;
         let out = self.out.as_deref().context("--out DIR: where the results go")?;
+        raise_open_files();
         fs::create_dir_all(out).with_context(|| out.display().to_string())?;
         let data = tempfile::Builder::new()
             .prefix("postrider-")

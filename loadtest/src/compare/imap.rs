@@ -1,16 +1,14 @@
-//! A lean IMAP client: commands in, lines counted, literals skipped; and the filling of mailboxes.
+//! A lean IMAP client: commands in, lines counted, literals skipped.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::net::TcpStream;
+use std::ops::Range;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::letters::Letters;
 use super::line::Line;
 use super::system::System;
-
-/// Messages sent before their answers are awaited when a mailbox is filled.
-const WINDOW: u64 = 200;
 
 /// A session after LOGIN. Commands are tagged `x`.
 pub struct Imap {
@@ -70,37 +68,6 @@ impl Imap {
         count.context("STATUS INBOX was not answered")
     }
 
-    /// Makes sure that `mailbox` exists and has exactly `count` messages, numbered from 0.
-    pub fn fill(&mut self, mailbox: &str, count: u64, letters: &Letters) -> Result<()> {
-        let has = self.messages(mailbox).ok();
-        if has == Some(count) {
-            return Ok(());
-        }
-        if mailbox == "INBOX" {
-            if has != Some(0) {
-                self.command("SELECT INBOX")?;
-                self.command("STORE 1:* +FLAGS.SILENT (\\Deleted)")?;
-                self.command("EXPUNGE")?;
-                self.command("CLOSE")?;
-            }
-        } else {
-            if has.is_some() {
-                self.command(&format!("DELETE {mailbox}"))?;
-            }
-            self.command(&format!("CREATE {mailbox}"))?;
-        }
-        let mut next = 0;
-        while next < count {
-            let end = count.min(next + WINDOW);
-            self.append_window(mailbox, next..end, letters)?;
-            next = end;
-        }
-        match self.messages(mailbox)? {
-            there if there == count => Ok(()),
-            there => bail!("{mailbox} has {there} messages after {count} were appended"),
-        }
-    }
-
     /// Appends one message and waits for the answer.
     pub fn append(&mut self, mailbox: &str, message: &[u8]) -> Result<()> {
         let plus = self.literal_plus;
@@ -119,6 +86,36 @@ impl Imap {
         self.scratch.extend_from_slice(b"\r\n");
         self.line.send(&self.scratch)?;
         self.finish(|_| {}).map(drop)
+    }
+
+    /// Appends several messages that the server takes at once where it can: with one command where it offers MULTIAPPEND, without
+    /// waiting in between where it offers LITERAL+.
+    pub fn append_all(&mut self, mailbox: &str, numbers: Range<u64>, letters: &Letters) -> Result<()> {
+        let (mut bytes, mut letter) = (Vec::with_capacity(1 << 18), Vec::new());
+        let mut answers = 0_u64;
+        for number in numbers.clone() {
+            letter.clear();
+            letters.write(number, "bob@hamburger.edu", &mut letter);
+            if !self.literal_plus {
+                self.append(mailbox, &letter)?;
+                continue;
+            }
+            if answers == 0 || !self.multiappend {
+                bytes.extend_from_slice(if answers == 0 { b"" } else { b"\r\n" });
+                bytes.extend_from_slice(format!("x APPEND {mailbox}").as_bytes());
+                answers += 1;
+            }
+            bytes.extend_from_slice(format!(" {{{}+}}\r\n", letter.len()).as_bytes());
+            bytes.extend_from_slice(&letter);
+        }
+        if answers > 0 {
+            bytes.extend_from_slice(b"\r\n");
+            self.line.send(&bytes)?;
+        }
+        for _ in 0..answers {
+            self.finish(|_| {}).with_context(|| format!("APPEND {mailbox}"))?;
+        }
+        Ok(())
     }
 
     /// Begins to idle: answered with `+`.
@@ -141,9 +138,9 @@ impl Imap {
         Ok(())
     }
 
-    /// How long an answer may take from now on.
-    pub fn patience(&self, time: Duration) -> Result<()> {
-        self.line.patience(time)
+    /// The socket, to break the session from another thread.
+    pub fn breaker(&self) -> Result<TcpStream> {
+        self.line.breaker()
     }
 
     /// Ends the session.
@@ -195,42 +192,6 @@ impl Imap {
         self.literal_plus |= words.any(|word| word == "LITERAL+");
     }
 
-    fn append_window(
-        &mut self,
-        mailbox: &str,
-        numbers: std::ops::Range<u64>,
-        letters: &Letters,
-    ) -> Result<()> {
-        let (mut bytes, mut letter) = (Vec::with_capacity(1 << 20), Vec::new());
-        let mut answers = 0_u64;
-        for number in numbers.clone() {
-            letter.clear();
-            letters.write(number, "bob@hamburger.edu", &mut letter);
-            if !self.literal_plus {
-                self.append(mailbox, &letter)?;
-                continue;
-            }
-            let first = number == numbers.start || !self.multiappend;
-            if first {
-                answers += 1;
-                if number != numbers.start {
-                    bytes.extend_from_slice(b"\r\n");
-                }
-                bytes.extend_from_slice(format!("x APPEND {mailbox}").as_bytes());
-            }
-            bytes.extend_from_slice(format!(" {{{}+}}\r\n", letter.len()).as_bytes());
-            bytes.extend_from_slice(&letter);
-        }
-        if answers > 0 {
-            bytes.extend_from_slice(b"\r\n");
-            self.line.send(&bytes)?;
-        }
-        for _ in 0..answers {
-            self.finish(|_| {}).with_context(|| format!("APPEND {mailbox}"))?;
-        }
-        Ok(())
-    }
-
     /// Reads until the tagged answer, which must be OK; how many untagged lines came before.
     fn finish(&mut self, mut on: impl FnMut(&[u8])) -> Result<u64> {
         let mut count = 0;
@@ -274,7 +235,49 @@ fn number_after(line: &[u8], label: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{literal, number_after};
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::{Imap, literal, number_after};
+    use crate::compare::letters::Letters;
+    use crate::compare::line::Line;
+
+    #[test]
+    fn several_messages_are_one_command_and_literals_are_no_lines() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let server = thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let mut stream = BufReader::new(stream);
+            let mut heads = Vec::new();
+            for _ in 0..3 {
+                let mut head = String::new();
+                stream.read_line(&mut head).expect("a head");
+                let length = literal(head.trim_end().replace('+', "").as_bytes()).expect("a literal");
+                stream.read_exact(&mut vec![0; length]).expect("a message");
+                heads.push(head);
+            }
+            let mut rest = String::new();
+            stream.read_line(&mut rest).expect("the end");
+            let answer = b"* 3 EXISTS\r\nx OK done\r\n* 1 FETCH (ENVELOPE ({7}\r\nx NO no))\r\nx OK done\r\n";
+            stream.get_mut().write_all(answer).expect("answered");
+            (heads, rest)
+        });
+        let mut imap = Imap {
+            line: Line::connect(address).expect("connected"),
+            multiappend: false,
+            literal_plus: false,
+            scratch: Vec::new(),
+        };
+        imap.learn(b"* OK [CAPABILITY IMAP4rev1 LITERAL+ MULTIAPPEND] ready");
+        imap.append_all("Here", 0..3, &Letters::new(500))
+            .expect("appended");
+        assert_eq!(imap.finish(|_| {}).expect("OK"), 1);
+        assert_eq!(imap.finish(|_| {}).expect("OK"), 1);
+        let (heads, rest) = server.join().expect("served");
+        assert!(heads[0].starts_with("x APPEND Here {") && heads[1].starts_with(" {") && rest == "\r\n");
+    }
 
     #[test]
     fn literals_and_numbers_are_found() {

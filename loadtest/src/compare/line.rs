@@ -70,14 +70,13 @@ impl Line {
         Ok(())
     }
 
-    /// Waits no longer than so long for an answer from now on.
-    pub fn patience(&self, time: Duration) -> Result<()> {
+    /// Breaks the connection from another thread, which wakes whoever reads from it.
+    pub fn breaker(&self) -> Result<TcpStream> {
         match &self.stream {
-            Stream::Plain(stream) => stream.set_read_timeout(Some(time))?,
-            Stream::Tls(stream) => stream.sock.set_read_timeout(Some(time))?,
-            Stream::Gone => {}
+            Stream::Plain(stream) => Ok(stream.try_clone()?),
+            Stream::Tls(stream) => Ok(stream.sock.try_clone()?),
+            Stream::Gone => bail!("the connection is gone"),
         }
-        Ok(())
     }
 
     /// Sends everything.

@@ -15,6 +15,7 @@
 
 pub mod command;
 mod figures;
+mod fill;
 mod imap;
 mod letters;
 mod line;

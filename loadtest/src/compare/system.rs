@@ -72,8 +72,11 @@ impl System {
                 );
             }
         }
+        // "Postfix 3.7 + Dovecot 2.3" is told with its versions elsewhere.
+        let is_word = |word: &&str| !word.starts_with(|first: char| first.is_ascii_digit());
+        let name: Vec<&str> = target.name.split(' ').filter(is_word).collect();
         Ok(Self {
-            name: target.name.clone(),
+            name: name.join(" "),
             target,
             node: None,
         })

@@ -97,7 +97,7 @@ default_process_limit = 1000
 smtpd_client_connection_count_limit = 0
 in_flow_delay = 0
 smtp_destination_concurrency_limit = 100
-lmtp_destination_concurrency_limit = 100
+# Deliveries to one destination at a time: Dovecot is one, and twenty (as shipped) keep it busy.
 smtpd_peername_lookup = no
 message_size_limit = 52428800
 mailbox_size_limit = 0

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::on_threads;
+use crate::compare::fill::fill;
 use crate::compare::imap::Imap;
 use crate::compare::letters::Letters;
 use crate::compare::rows::{APPENDERS, Bench, Work};
@@ -22,7 +23,7 @@ impl Work for Append {
         let system = &*system;
         let mailbox = format!("Appended{round}");
         for number in 0..CONNECTIONS {
-            Imap::login(system, APPENDERS + number)?.fill(&mailbox, 0, &letters)?;
+            fill(system, APPENDERS + number, &mailbox, 0, &letters)?;
         }
         system.timed(|| {
             let until = Instant::now() + bench.time;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::compare::fill::fill;
 use crate::compare::imap::Imap;
 use crate::compare::letters::Letters;
 use crate::compare::rows::{Bench, READER, Work};
@@ -52,11 +53,9 @@ impl Fetch {
 
     fn cold_round(&self, system: &mut System) -> Result<Sample> {
         let mailbox = format!("Cold{}", self.messages);
-        let mut imap = Imap::login(system, READER)?;
-        // Left over when an earlier run was interrupted.
-        let _ = imap.command(&format!("DELETE {mailbox}"));
-        imap.fill(&mailbox, self.messages, &Letters::new(SIZE))?;
-        imap.logout()?;
+        // Emptied first: it may be left over from an earlier run that was interrupted.
+        fill(system, READER, &mailbox, 0, &Letters::new(SIZE))?;
+        fill(system, READER, &mailbox, self.messages, &Letters::new(SIZE))?;
         if system.is_postrider() {
             system.restart()?;
         }
@@ -108,9 +107,7 @@ impl Work for Fetch {
 
 /// The mailbox of so many messages that several rows share; filled when it is not there. Its name.
 pub(super) fn folder(system: &System, messages: u64) -> Result<String> {
-    let mut imap = Imap::login(system, READER)?;
-    imap.fill(&name(messages), messages, &Letters::new(SIZE))?;
-    imap.logout()?;
+    fill(system, READER, &name(messages), messages, &Letters::new(SIZE))?;
     Ok(name(messages))
 }
 

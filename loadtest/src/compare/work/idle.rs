@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use parking_lot::Mutex;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::on_threads;
 use crate::compare::imap::Imap;
@@ -72,6 +72,17 @@ pub(super) fn idling(system: &System, count: u64, tls: bool) -> Result<Vec<Imap>
         Ok(0)
     })?;
     Ok(sessions.into_inner())
+}
+
+/// Lets this process, and what it starts, open as many files as it may at all.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // When it is refused, the rows that need more say so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// Whether this process may have so many connections open.

@@ -17,7 +17,7 @@ use std::thread;
 use anyhow::{Result, anyhow};
 
 /// Does the same on so many threads and adds up what they return; the first error is the error of all.
-fn on_threads(threads: u64, work: impl Fn(u64) -> Result<u64> + Sync) -> Result<u64> {
+pub fn on_threads(threads: u64, work: impl Fn(u64) -> Result<u64> + Sync) -> Result<u64> {
     thread::scope(|scope| {
         let work = &work;
         let running: Vec<_> = (0..threads)

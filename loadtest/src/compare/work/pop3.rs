@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::compare::fill::fill;
 use crate::compare::imap::Imap;
 use crate::compare::letters::Letters;
 use crate::compare::line::Line;
@@ -18,10 +19,8 @@ pub struct Drain;
 
 impl Work for Drain {
     fn round(&mut self, system: &mut System, _round: u32, _bench: &Bench) -> Result<Sample> {
-        let mut imap = Imap::login(system, DRAINED)?;
-        imap.fill("INBOX", 0, &Letters::new(SIZE))?;
-        imap.fill("INBOX", MESSAGES, &Letters::new(SIZE))?;
-        imap.logout()?;
+        fill(system, DRAINED, "INBOX", 0, &Letters::new(SIZE))?;
+        fill(system, DRAINED, "INBOX", MESSAGES, &Letters::new(SIZE))?;
         system.settle();
         let sample = system.timed(|| drain(system))?;
         let mut imap = Imap::login(system, DRAINED)?;

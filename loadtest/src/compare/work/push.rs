@@ -1,5 +1,6 @@
 //! How long it takes until a device knows of a message, while many others wait.
 
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,6 +77,7 @@ fn send(system: &System, devices: &[Device]) -> Result<Vec<Duration>> {
 struct Device {
     address: String,
     told: mpsc::Receiver<Instant>,
+    socket: TcpStream,
 }
 
 impl Device {
@@ -84,14 +86,21 @@ impl Device {
         imap.command("SELECT INBOX")?;
         imap.idle()?;
         let (tell, told) = mpsc::sync_channel(16);
-        // Ends when nobody listens any more: at the latest when its patience is over.
-        imap.patience(PATIENCE * 2)?;
+        let socket = imap.breaker()?;
         thread::Builder::new().spawn(move || {
             while imap.wait_for_exists().is_ok() && tell.send(Instant::now()).is_ok() {}
         })?;
         Ok(Self {
             address: system.target.accounts.address(rank),
             told,
+            socket,
         })
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // The thread that reads ends with the connection; one that is closed already is as good.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use super::on_threads;
+use crate::compare::fill::fill;
 use crate::compare::imap::Imap;
 use crate::compare::letters::Letters;
 use crate::compare::rows::{Bench, RECIPIENTS, Work};
@@ -22,8 +23,8 @@ impl Work for Session {
     fn prepare(&mut self, system: &mut System, _bench: &Bench) -> Result<()> {
         let letters = Letters::new(4 << 10);
         for rank in 0..RECIPIENTS {
+            fill(system, rank, MAILBOX, MESSAGES, &letters)?;
             let mut imap = Imap::login(system, rank)?;
-            imap.fill(MAILBOX, MESSAGES, &letters)?;
             session(&mut imap)?;
             imap.logout()?;
         }
