@@ -51,6 +51,7 @@ impl Listener {
     pub(super) async fn serve(mut self, shared: Arc<Shared>, visits: TaskTracker, room: Arc<Semaphore>) {
         let stop = shared.stop.clone();
         let mut look = tokio::time::interval(LOOK);
+        let comes_and_goes = shared.plan.ever_closes();
         loop {
             let accepted = async {
                 // No permit is ever taken back by closing the semaphore.
@@ -62,7 +63,7 @@ impl Listener {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = look.tick() => self.come_or_go(&shared),
+                _ = look.tick(), if comes_and_goes => self.come_or_go(&shared),
                 ((tcp, client), permit) = accepted => {
                     let (shared, listener) = (shared.clone(), self.address);
                     visits.spawn(async move {

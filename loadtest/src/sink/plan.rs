@@ -66,10 +66,12 @@ impl Plan {
 
     /// Whether a listener is to be closed now.
     pub(super) fn is_closed(&self, listener: SocketAddr) -> bool {
-        let gone = |rule: &Rule| {
-            rule.actions.unreachable == Some(true) && rule.share.is_none_or(|share| share >= 1.0)
-        };
-        self.on(listener).any(gone)
+        self.on(listener).any(closes)
+    }
+
+    /// Whether any listener ever is.
+    pub(super) fn ever_closes(&self) -> bool {
+        self.rules.rules.iter().any(closes)
     }
 
     /// How a connection to `listener` is treated.
@@ -179,6 +181,11 @@ fn acts_at(rule: &Rule, stage: Stage) -> bool {
         || actions.refuse.as_ref().is_some_and(|refuse| refuse.at == stage)
         || actions.drop.is_some_and(|drop| stage_of(drop.at) == stage)
         || (stage == Stage::Rcpt && actions.greylist.is_some())
+}
+
+/// Whether the rule closes a listener; one that is about some of the connections resets them instead.
+fn closes(rule: &Rule) -> bool {
+    rule.actions.unreachable == Some(true) && rule.share.is_none_or(|share| share >= 1.0)
 }
 
 fn stage_of(drop: DropAt) -> Stage {
