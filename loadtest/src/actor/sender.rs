@@ -300,11 +300,11 @@ impl Senders {
     }
 
     fn put_back(self: &Arc<Self>, mut connection: Connection) {
-        if connection.smtp.sent() >= self.messages_per_connection {
-            self.tasks.spawn(connection.smtp.quit());
-        } else if connection.smtp.is_usable() {
+        if connection.smtp.sent() < self.messages_per_connection && connection.smtp.is_usable() {
             connection.smtp.rest();
             self.idle.lock().push(connection);
+        } else {
+            self.tasks.spawn(connection.smtp.quit());
         }
     }
 

@@ -93,8 +93,8 @@ impl Imap {
         };
         if tls == Tls::Start {
             imap.each(&Command::StartTls, drop).await?;
-            // The handshake comes when the session is asked for more, which is with this command.
-            imap.ask_features().await?;
+            // Before anything else is said: it would go in the clear.
+            imap.link.upgrade().await?;
         }
         Ok(imap)
     }

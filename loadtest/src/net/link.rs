@@ -116,6 +116,20 @@ impl<S: Session> Link<S> {
         }
     }
 
+    /// Does the TLS handshake that the session has been told may come, before it is given anything to say.
+    pub(super) async fn upgrade(&mut self) -> Result<(), Failure> {
+        let Self {
+            session,
+            input,
+            output,
+            ..
+        } = self;
+        match session.step(Instant::now(), input, output) {
+            Step::StartTls => self.start_tls().await,
+            _ => Err(Failure::broken("STARTTLS was not what was answered")),
+        }
+    }
+
     /// The session, and where its commands go.
     pub(super) fn parts(&mut self) -> (&mut S, &mut BytesMut) {
         (&mut self.session, &mut self.output)

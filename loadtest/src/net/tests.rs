@@ -9,11 +9,48 @@ use postrider_imap::command::Command;
 use postrider_smtp::client::{Envelope, Verdict};
 use postrider_smtp::{Mail, Rcpt};
 use postrider_types::{Address, Flags, ReversePath};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
 use crate::target::Target;
+
+/// Waits for each text to have come and says what belongs to it.
+async fn follow<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, script: &[(&str, &str)]) {
+    let mut heard = Vec::new();
+    for (wanted, answer) in script {
+        while !String::from_utf8_lossy(&heard).contains(wanted) {
+            if stream.read_buf(&mut heard).await.unwrap() == 0 {
+                panic!("no {wanted:?} in {:?}", String::from_utf8_lossy(&heard));
+            }
+        }
+        heard.clear();
+        if *answer == "..." {
+            std::future::pending::<()>().await;
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    }
+}
+
+/// A peer that goes on inside TLS after the first script, which must be all that comes in the clear.
+async fn tls_peer(
+    greeting: &'static str,
+    clear: &'static [(&'static str, &'static str)],
+    script: &'static [(&'static str, &'static str)],
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let identity = postrider_runtime::Identity::self_signed(directory.path(), "b.example").unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        tcp.write_all(greeting.as_bytes()).await.unwrap();
+        follow(&mut tcp, clear).await;
+        let mut tls = identity.acceptor().accept(tcp).await.unwrap();
+        follow(&mut tls, script).await;
+    });
+    address
+}
 
 /// A peer that says the first word, then waits for each text to have come and says what belongs to it; at the end it
 /// closes, or is silent for ever when the last answer is `...`.
@@ -23,19 +60,7 @@ async fn peer(greeting: &'static str, script: &'static [(&'static str, &'static 
     tokio::spawn(async move {
         let (mut tcp, _) = listener.accept().await.unwrap();
         tcp.write_all(greeting.as_bytes()).await.unwrap();
-        let mut heard = Vec::new();
-        for (wanted, answer) in script {
-            while !String::from_utf8_lossy(&heard).contains(wanted) {
-                if tcp.read_buf(&mut heard).await.unwrap() == 0 {
-                    panic!("no {wanted:?} in {:?}", String::from_utf8_lossy(&heard));
-                }
-            }
-            heard.clear();
-            if *answer == "..." {
-                std::future::pending::<()>().await;
-            }
-            tcp.write_all(answer.as_bytes()).await.unwrap();
-        }
+        follow(&mut tcp, script).await;
     });
     address
 }
@@ -304,4 +329,41 @@ async fn pop3_from_login_to_quit() {
     .await;
     let refused = Pop3::login_with(&target(locked), "u", short()).await.unwrap_err();
     assert_eq!(refused.outcome(), Outcome::Deferred);
+}
+
+#[tokio::test]
+async fn everything_of_value_is_said_inside_tls() {
+    let smtp = tls_peer(
+        "220 b.example\r\n",
+        &[
+            ("EHLO", "250-b.example\r\n250 STARTTLS\r\n"),
+            ("STARTTLS\r\n", "220 go\r\n"),
+        ],
+        &[
+            ("EHLO", "250-b.example\r\n250 AUTH PLAIN\r\n"),
+            ("AUTH PLAIN", "235 in\r\n"),
+        ],
+    )
+    .await;
+    let mut inside = target(smtp);
+    inside.tls = crate::target::Tls::Start;
+    Smtp::connect(smtp, config(&inside, Some("u0@b.example"), short()), short())
+        .await
+        .unwrap();
+    let imap = tls_peer(
+        "* OK hello\r\n",
+        &[("a1 STARTTLS\r\n", "a1 OK go\r\n")],
+        &[("a2 LOGIN", "a2 OK [CAPABILITY IMAP4rev2] in\r\n")],
+    )
+    .await;
+    inside.imap = Some(imap);
+    Imap::login_with(&inside, "u0@b.example", short()).await.unwrap();
+    let pop3 = tls_peer(
+        "+OK hello\r\n",
+        &[("STLS\r\n", "+OK go\r\n")],
+        &[("CAPA", "-ERR\r\n"), ("USER", "+OK\r\n"), ("PASS", "+OK\r\n")],
+    )
+    .await;
+    inside.pop3 = Some(pop3);
+    Pop3::login_with(&inside, "u0@b.example", short()).await.unwrap();
 }
