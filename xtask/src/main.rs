@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test    everything the project tests, real clients included; installs what it needs
-//! cargo xtask soak    slow proofs: many crash rounds under load (bounded; POSTRIDER_SOAK_MINUTES, default 30)
+//! cargo xtask soak    slow proofs: crash rounds, then every fault under load (each POSTRIDER_SOAK_MINUTES, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask peers   Postfix and Dovecot to compare with: up, down or status (as root)
 //! ```
@@ -61,10 +61,12 @@ fn test() -> Result<(), Failed> {
     cargo(&["test", "--workspace", "--locked", "--no-run"]).go()?;
     cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
         .env("POSTRIDER_TEST_NODE_MODULES", &modules)
-        .go()
+        .go()?;
+    load(&[], &["soak", "--short"])
 }
 
 fn soak() -> Result<(), Failed> {
+    packages::install_debian()?;
     let minutes = std::env::var("POSTRIDER_SOAK_MINUTES").unwrap_or_else(|_| "30".into());
     cargo(&[
         "test",
@@ -78,7 +80,16 @@ fn soak() -> Result<(), Failed> {
         "--nocapture",
     ])
     .env("POSTRIDER_SOAK_MINUTES", &minutes)
-    .go()
+    .go()?;
+    load(&["--release"], &["soak", "--minutes", &minutes])
+}
+
+/// The load generator against the server of this tree, both built with these options.
+fn load(options: &[&str], arguments: &[&str]) -> Result<(), Failed> {
+    let both = ["build", "--locked", "-p", "postrider", "-p", "postrider-loadtest"];
+    cargo(&[&both[..], options].concat()).go()?;
+    let run = ["run", "--locked", "-q", "-p", "postrider-loadtest"];
+    cargo(&[&run[..], options, &["--"], arguments].concat()).go()
 }
 
 fn fuzz(target: &str, seconds: &str) -> Result<(), Failed> {

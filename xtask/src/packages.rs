@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::run::{Failed, Run, cache};
 
 /// Program (how its presence is seen) and Debian package.
-const DEBIAN: [(&str, &str); 13] = [
+const DEBIAN: [(&str, &str); 14] = [
     ("gcc", "gcc"),
     ("g++", "g++"),
     ("make", "make"),
@@ -19,6 +19,7 @@ const DEBIAN: [(&str, &str); 13] = [
     ("getmail", "getmail6"),
     ("mpop", "mpop"),
     ("strace", "strace"),
+    ("faketime", "faketime"),
 ];
 
 /// Packages without a program of their own: what swaks needs for TLS.
