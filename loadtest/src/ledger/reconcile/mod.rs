@@ -142,6 +142,13 @@ impl<'a> Reconciliation<'a> {
     /// Reads the ledgers.
     fn begin(options: &'a Options) -> Result<Self> {
         let directory = options.ledgers.first().context("no ledger was given")?;
+        // Of all of them before any is read: a part's poller may have deleted what was promised to another part.
+        let run_of = |ledger: &PathBuf| About::read(ledger).with_context(|| unreadable(ledger));
+        let runs = options
+            .ledgers
+            .iter()
+            .map(|ledger| run_of(ledger).map(|about| about.run));
+        let runs = runs.collect::<Result<Vec<_>>>()?;
         let work = tempfile::Builder::new()
             .prefix("reconcile-")
             .tempdir_in(directory)
@@ -149,7 +156,7 @@ impl<'a> Reconciliation<'a> {
         let mut reconciliation = Self {
             options,
             directory,
-            runs: Vec::new(),
+            runs,
             shards: Arc::new(Shards::create(&work.path().join("facts"))?),
             circumstances: Circumstances {
                 refused: HashSet::new(),
@@ -160,11 +167,6 @@ impl<'a> Reconciliation<'a> {
             sink_read: 0,
             work,
         };
-        // First of all of them: a part's poller may have deleted what was promised to another part.
-        for ledger in &options.ledgers {
-            let about = About::read(ledger).with_context(|| unreadable(ledger))?;
-            reconciliation.runs.push(about.run);
-        }
         for (source, ledger) in options.ledgers.iter().enumerate() {
             let source = u16::try_from(source).context("too many ledgers")?;
             reconciliation

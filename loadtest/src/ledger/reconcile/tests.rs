@@ -267,6 +267,10 @@ async fn what_cannot_be_looked_at_is_an_error_and_not_a_loss() {
     );
     let case = Case::new(vec![promise(1, "user1@hamburger.edu")], Vec::new(), &[]).await;
     assert!(reconcile(&case.options).await.is_err(), "no address to read from");
+    let mut case = Case::new(Vec::new(), Vec::new(), &[]).await;
+    case.options.ledgers = vec!["/no/such/ledger".into()];
+    let error = reconcile(&case.options).await.unwrap_err();
+    assert_eq!(error.to_string(), "cannot read the ledger /no/such/ledger");
 }
 
 #[tokio::test]
