@@ -187,9 +187,9 @@ pub struct Rows {
     /// Contents that no message row of the account refers to any more once this commit is done: their description
     /// is dropped, and the account stops being a holder.
     pub drop_descriptions: Vec<ContentId>,
-    /// References to put.
+    /// References to put: new in the account, or the commit is [`Outcome::Known`].
     pub put_references: Vec<Reference>,
-    /// Receipts to put.
+    /// Receipts to put: new in the account (or there, but expired), or the commit is [`Outcome::Known`].
     pub put_receipts: Vec<Receipt>,
 }
 
@@ -243,12 +243,16 @@ pub enum Outcome {
     Committed,
     /// The account was not at the expected version; nothing was done.
     Conflict,
+    /// The account has a receipt or a reference that the commit puts already; nothing was done.
+    Known,
 }
 
 /// Storage of accounts' rows.
 ///
 /// # What every engine does (the suite checks each)
 /// * `commit` is atomic: all of its rows, or none; at one version exactly one commit wins; versions rise by one.
+/// * A receipt that has not expired and a reference are written once: a commit that puts one the account has is `Known`. So a delivery
+///   need not ask for its receipt before it commits. A commit that is also late is `Conflict`.
 /// * When `commit` returns `Committed`, contents, rows and head survive a crash and a power loss (memory engine apart).
 /// * A row never refers to a content that is not durable.
 /// * `Error::Unknown` may have committed or not; reading `head` afterwards tells (its `last_commit`), and keeps telling.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_proto::Failure;
-use postrider_types::{AccountId, ContentId, DeliveryId, Flags, FolderId, Keyword, Uid, Version};
+use postrider_types::{AccountId, ContentId, Flags, FolderId, Keyword, Uid, Version};
 
 use crate::commit::{Operation, Weight};
 use crate::content::Described;
 use crate::delivery::Source;
 use crate::draft::{Draft, NewMessage};
 use crate::failure::{invalid, over_quota};
+use crate::lookup::Questions;
 use crate::service::Service;
 
 /// The most messages of one request: they are one commit.
@@ -114,8 +115,10 @@ impl Operation for Append {
         }
     }
 
-    fn look_up(&self, _deliveries: &mut Vec<DeliveryId>, hashes: &mut Vec<u64>) {
-        hashes.extend(self.messages.iter().flat_map(|ready| &ready.message.hashes));
+    fn look_up(&self, questions: &mut Questions) {
+        self.messages
+            .iter()
+            .for_each(|ready| ready.message.look_up(questions));
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Appended, Failure> {

@@ -7,6 +7,8 @@
 //! Another instance may work on the same account. Nothing is answered from a stale view:
 //! * The engine refuses a commit on top of an old version (`Conflict`): the changes in between are read, and
 //!   everything is planned again. This is tried [`MAX_ATTEMPTS`] times, with growing random pauses.
+//! * Receipts and Message-IDs that are probably new are not asked for; a commit that puts what is there is refused (`Known`), and everything
+//!   is planned again with all answers.
 //! * An operation that fails, or changes nothing, is answered only when the head confirms the version it was planned on
 //!   (unless this is known to be the only instance).
 //! * When the outcome of a commit is unknown, the head tells: it carries the id of its last commit. If another commit
@@ -23,13 +25,14 @@ use parking_lot::Mutex;
 use postrider_proto::{Failure, Kind};
 use postrider_store::account::{Change, ChangeRow, Outcome};
 use postrider_store::{AccountEngine, Error};
-use postrider_types::{AccountId, CommitId, ContentId, DeliveryId, Version};
+use postrider_types::{AccountId, CommitId, ContentId, Version};
 use tokio::sync::oneshot;
 
 use crate::cache::Account;
 use crate::clock;
-use crate::draft::{Draft, Lookups, MAX_LOOKUP, Sealed};
+use crate::draft::{Draft, Sealed};
 use crate::failure::{storage, unavailable};
+use crate::lookup::{Asking, Questions};
 use crate::service::Service;
 use crate::state::State;
 
@@ -105,8 +108,8 @@ pub(crate) trait Operation: Send + Sync + 'static {
         Weight::ONE
     }
 
-    /// Names deliveries and Message-ID hashes to look up before `plan`, together with those of other operations.
-    fn look_up(&self, _deliveries: &mut Vec<DeliveryId>, _hashes: &mut Vec<u64>) {}
+    /// Asks what `plan` wants to know, together with other operations.
+    fn look_up(&self, _questions: &mut Questions) {}
 
     /// Does it to the draft.
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Self::Output, Failure>;
@@ -127,7 +130,7 @@ struct Waiting {
 #[async_trait]
 trait Job: Send {
     fn weight(&self) -> Weight;
-    fn look_up(&self, deliveries: &mut Vec<DeliveryId>, hashes: &mut Vec<u64>);
+    fn look_up(&self, questions: &mut Questions);
     /// Plans it; false when it failed.
     async fn plan(&mut self, draft: &mut Draft<'_>) -> bool;
     /// Answers the caller with what the last `plan` gave, or with the failure.
@@ -146,8 +149,8 @@ impl<O: Operation> Job for Task<O> {
         self.operation.weight()
     }
 
-    fn look_up(&self, deliveries: &mut Vec<DeliveryId>, hashes: &mut Vec<u64>) {
-        self.operation.look_up(deliveries, hashes);
+    fn look_up(&self, questions: &mut Questions) {
+        self.operation.look_up(questions);
     }
 
     async fn plan(&mut self, draft: &mut Draft<'_>) -> bool {
@@ -291,6 +294,7 @@ async fn attempts(
     let engine = &*service.engine;
     // Whether the state was read from the engine for this very batch.
     let mut fresh = false;
+    let mut asking = Asking::Likely;
     for attempt in 0..MAX_ATTEMPTS {
         let Some(state) = account.state() else {
             let rows = engine.folders(account.id).await.map_err(storage)?;
@@ -298,7 +302,16 @@ async fn attempts(
             fresh = true;
             continue;
         };
-        let (sealed, sure) = plan(engine, account.id, &state, jobs).await?;
+        let Planned {
+            sealed,
+            sure,
+            left_out,
+        } = plan(engine, account.id, &state, jobs, asking).await?;
+        if !sure && left_out {
+            // No commit will tell whether an operation that had no effect would have had the same answer.
+            asking = Asking::All;
+            continue;
+        }
         if !sure && !fresh && !service.config.sole_instance && !is_current(engine, account.id, &state).await?
         {
             catch_up(engine, account, &state).await?;
@@ -345,23 +358,34 @@ async fn attempts(
                 catch_up(engine, account, &state).await?;
                 fresh = true;
             }
+            Outcome::Known => asking = Asking::All,
         }
     }
     Err(unavailable("the account is changed by others all the time"))
 }
 
-/// Plans the batch on top of a state. The second: nothing failed and every operation has an effect, so that the
-/// commit itself will prove the state current.
+/// A batch that was planned on top of a state.
+struct Planned {
+    sealed: Option<Sealed>,
+    /// Nothing failed and every operation has an effect, so that the commit itself will prove that the state is current and that nothing
+    /// was there that was not asked for.
+    sure: bool,
+    /// Something was not asked for.
+    left_out: bool,
+}
+
+/// Plans the batch on top of a state.
 async fn plan(
     engine: &dyn AccountEngine,
     account: AccountId,
     state: &State,
     jobs: &mut [Box<dyn Job>],
-) -> Result<(Option<Sealed>, bool), Failure> {
-    let (mut deliveries, mut hashes) = (Vec::new(), Vec::new());
-    jobs.iter()
-        .for_each(|job| job.look_up(&mut deliveries, &mut hashes));
-    let lookups = look_up(engine, account, &deliveries, &hashes).await?;
+    asking: Asking,
+) -> Result<Planned, Failure> {
+    let mut questions = Questions::new(asking);
+    jobs.iter().for_each(|job| job.look_up(&mut questions));
+    let left_out = questions.left_out();
+    let lookups = questions.ask(engine, account).await?;
     let mut draft = Draft::new(engine, account, state, lookups, clock::now());
     let mut sure = true;
     for job in jobs {
@@ -373,43 +397,11 @@ async fn plan(
         );
         sure &= done && before != draft.effects();
     }
-    Ok((draft.seal().await?, sure))
-}
-
-/// Reads receipts and references for the whole batch, so that a hundred deliveries cost as many reads as one.
-///
-/// Receipts are read for every attempt: what is not there now can only come by a commit, and that makes ours conflict.
-/// So a delivery happens once, whoever retries it and wherever.
-async fn look_up(
-    engine: &dyn AccountEngine,
-    account: AccountId,
-    deliveries: &[DeliveryId],
-    hashes: &[u64],
-) -> Result<Lookups, Failure> {
-    let mut lookups = Lookups::default();
-    let (mut deliveries, mut hashes) = (deliveries.chunks(MAX_LOOKUP), hashes.chunks(MAX_LOOKUP));
-    loop {
-        let (some_deliveries, some_hashes) = (deliveries.next(), hashes.next());
-        if some_deliveries.is_none() && some_hashes.is_none() {
-            return Ok(lookups);
-        }
-        let (some_deliveries, some_hashes) = (
-            some_deliveries.unwrap_or_default(),
-            some_hashes.unwrap_or_default(),
-        );
-        let (receipts, references) = engine
-            .arrivals(account, some_deliveries, some_hashes)
-            .await
-            .map_err(storage)?;
-        lookups
-            .receipts
-            .extend(receipts.into_iter().map(|receipt| (receipt.delivery, receipt)));
-        lookups.threads.extend(
-            references
-                .into_iter()
-                .map(|reference| (reference.hash, reference.thread)),
-        );
-    }
+    Ok(Planned {
+        sealed: draft.seal().await?,
+        sure,
+        left_out,
+    })
 }
 
 /// Whether the engine has nothing newer.

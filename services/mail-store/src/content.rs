@@ -11,6 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::draft::Draft;
 use crate::failure::{invalid, not_found, storage};
+use crate::lookup::Questions;
 use crate::service::Service;
 
 /// The most bytes of one answer.
@@ -31,6 +32,8 @@ pub(crate) struct Described {
     pub description: Bytes,
     /// Hashes of the Message-IDs by which it finds its conversation: nearest ancestor first, its own last.
     pub hashes: Vec<u64>,
+    /// Whether it names ancestors.
+    has_ancestors: bool,
     /// Facts the envelope needs.
     pub facts: Facts,
 }
@@ -50,6 +53,7 @@ impl Described {
             size: description.size,
             description: description.encode().into(),
             hashes,
+            has_ancestors: !description.references.is_empty(),
             facts: description.facts,
         }
     }
@@ -64,6 +68,11 @@ impl Described {
     /// The memory it takes, in bytes.
     pub fn weight(&self) -> u32 {
         u32::try_from(128 + self.description.len() + 8 * self.hashes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Asks for its conversation.
+    pub fn look_up(&self, questions: &mut Questions) {
+        questions.conversation(&self.hashes, self.has_ancestors);
     }
 
     /// The conversation it belongs to: that of its nearest known relative, or a new one named after its content. Its ids

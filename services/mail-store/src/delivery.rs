@@ -2,7 +2,7 @@
 //!
 //! A message to one account travels inside the commit that appends it; a message to many is stored once and referred
 //! to by every commit, which run in parallel. Each commit writes a receipt under the delivery id; a retry finds it,
-//! see [`crate::commit`].
+//! see [`crate::lookup`].
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,6 +20,7 @@ use crate::commit::{Operation, Weight};
 use crate::content::Described;
 use crate::draft::{Draft, NewMessage};
 use crate::failure::{invalid, storage};
+use crate::lookup::Questions;
 use crate::names;
 use crate::service::Service;
 
@@ -147,9 +148,9 @@ impl Operation for Deliver {
         }
     }
 
-    fn look_up(&self, deliveries: &mut Vec<DeliveryId>, hashes: &mut Vec<u64>) {
-        deliveries.push(self.recipient.delivery);
-        hashes.extend(&self.message.hashes);
+    fn look_up(&self, questions: &mut Questions) {
+        questions.delivery(self.recipient.delivery);
+        self.message.look_up(questions);
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Delivered, Failure> {

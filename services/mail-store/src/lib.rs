@@ -19,6 +19,7 @@ mod folders;
 mod grpc;
 mod housekeeping;
 mod index;
+mod lookup;
 mod messages;
 mod names;
 mod rows;

@@ -114,6 +114,22 @@ async fn a_retry_delivers_nothing() {
 }
 
 #[tokio::test]
+async fn a_retry_is_told_that_it_was_delivered_though_there_is_no_more_room() {
+    let (_, mut client) = fresh();
+    let data = letter("1@a", "s", "", "b");
+    let quota = data.len() as u64;
+    let just = DeliverRecipient {
+        quota,
+        ..recipient(7)
+    };
+    let request = delivery(data, vec![just]);
+    for outcome in [Outcome::Delivered, Outcome::AlreadyDelivered] {
+        let response = client.deliver(request.clone()).await.unwrap().into_inner();
+        assert_eq!(response.results[0].outcome(), outcome);
+    }
+}
+
+#[tokio::test]
 async fn each_recipient_has_a_result_of_its_own() {
     let (engine, mut client) = fresh();
     let full = DeliverRecipient {

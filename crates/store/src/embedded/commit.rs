@@ -1,14 +1,20 @@
 //! A commit's statements, few and compiled once.
 
 use postrider_embedded::{Holder, Result, Transaction};
-use postrider_types::AccountId;
+use postrider_types::{AccountId, Version};
 use rusqlite::params;
 
+use super::rows;
 use crate::account::{Commit, FolderRow, MessageRow, Outcome, Rows};
 use crate::encode::{encode_changes, encode_keywords};
 
-/// Runs a commit in the batch's transaction. A conflict is found by the first statement, before anything has changed.
+/// Runs a commit in the batch's transaction. What is known and what is late is found by the first statements, before anything has changed.
 pub(super) fn run(tx: &mut Transaction<'_>, commit: &Commit) -> Result<Outcome> {
+    if is_known(tx, commit)? {
+        let version = rows::read_head(tx, commit.account)?.map_or(Version(0), |head| head.version);
+        let late = version != commit.expected;
+        return Ok(if late { Outcome::Conflict } else { Outcome::Known });
+    }
     if !move_head(tx, commit)? {
         return Ok(Outcome::Conflict);
     }
@@ -26,6 +32,28 @@ pub(super) fn run(tx: &mut Transaction<'_>, commit: &Commit) -> Result<Outcome> 
     put_rows(tx, commit)?;
     delete_rows(tx, account, &commit.rows)?;
     Ok(Outcome::Committed)
+}
+
+/// Whether a receipt or a reference of the commit is there. New receipts are at the end of their table, in a page that the commit before has
+/// just used: asking costs next to nothing here, and a read on a thread of its own before every delivery costs a lot.
+fn is_known(tx: &Transaction<'_>, commit: &Commit) -> Result<bool> {
+    let account = commit.account.get();
+    for row in &commit.rows.put_receipts {
+        let mut select = tx.prepare_cached(
+            "SELECT 1 FROM account_receipt WHERE delivery = ?1 AND account = ?2 AND expires > ?3",
+        )?;
+        if select.exists(params![row.delivery.as_bytes(), account, tx.now()])? {
+            return Ok(true);
+        }
+    }
+    for row in &commit.rows.put_references {
+        let mut select =
+            tx.prepare_cached("SELECT 1 FROM account_reference WHERE account = ?1 AND hash = ?2")?;
+        if select.exists(params![account, row.hash as i64])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The compare and the append of the head in one statement; false if the account is at another version.
@@ -80,10 +108,8 @@ fn put_rows(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
         .execute(params![account.get(), row.content.as_bytes(), &row.data[..]])?;
     }
     for row in &rows.put_references {
-        tx.prepare_cached(
-            "INSERT OR REPLACE INTO account_reference (account, hash, thread) VALUES (?1, ?2, ?3)",
-        )?
-        .execute(params![account.get(), row.hash as i64, row.thread.as_bytes()])?;
+        tx.prepare_cached("INSERT INTO account_reference (account, hash, thread) VALUES (?1, ?2, ?3)")?
+            .execute(params![account.get(), row.hash as i64, row.thread.as_bytes()])?;
     }
     for row in &rows.put_receipts {
         tx.prepare_cached(

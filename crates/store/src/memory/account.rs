@@ -43,6 +43,12 @@ impl State {
         if version.map_or(Version(0), |head| head.version) != commit.expected {
             return Ok(Outcome::Conflict);
         }
+        if self
+            .account(commit.account)
+            .is_some_and(|account| account.knows(&commit.rows))
+        {
+            return Ok(Outcome::Known);
+        }
         // Everything that can be refused is refused before anything changes.
         for (id, data) in &commit.contents {
             self.contents.check_put(*id, data)?;
@@ -76,6 +82,21 @@ impl State {
 }
 
 impl Account {
+    /// Whether a receipt or a reference to put is there.
+    fn knows(&self, rows: &Rows) -> bool {
+        let now = unix_millis();
+        let live = |row: &Receipt| {
+            self.receipts
+                .get(&row.delivery)
+                .is_some_and(|row| row.expires > now)
+        };
+        rows.put_receipts.iter().any(live)
+            || rows
+                .put_references
+                .iter()
+                .any(|row| self.references.contains_key(&row.hash))
+    }
+
     fn apply(&mut self, rows: Rows, version: Version) {
         self.folders
             .extend(rows.put_folders.into_iter().map(|row| (row.id, row)));

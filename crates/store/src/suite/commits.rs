@@ -6,7 +6,7 @@ use postrider_types::{AccountId, CommitId, ContentId, Flags, FolderId, Uid, Vers
 use super::{Engine, commit, delivery, folder, head, keywords, later, message, must, sweep_all};
 use crate::Error;
 use crate::account::{
-    Change, ChangeRow, DescriptionRow, FlagState, MessageRow, Outcome, Receipt, Reference, Rows, SnapshotRow,
+    Change, ChangeRow, DescriptionRow, FlagState, MessageRow, Outcome, Reference, Rows, SnapshotRow,
 };
 
 const ACCOUNT: AccountId = AccountId::new(7);
@@ -152,21 +152,10 @@ pub async fn a_row_never_refers_to_content_that_is_not_there(engine: &dyn Engine
 pub async fn putting_a_row_replaces_it(engine: &dyn Engine) {
     let first = delivery(ACCOUNT, Version(0), b"x");
     let content = first.contents[0].0;
-    let (delivery_id, hash) = (
-        first.rows.put_receipts[0].delivery,
-        first.rows.put_references[0].hash,
-    );
     must(engine, first).await;
     let mut archive = folder(FolderId::INBOX, "Archive/2026 “ö”", Version(2));
     (archive.subscribed, archive.exists, archive.keywords) = (false, false, Vec::new());
     let row = message(FolderId::INBOX, Uid(1), Version(2));
-    let receipt = Receipt {
-        delivery: delivery_id,
-        version: Version(2),
-        folder: FolderId(3),
-        uid: Uid(4),
-        expires: later(),
-    };
     let rows = Rows {
         put_folders: vec![archive.clone()],
         put_messages: vec![row.clone()],
@@ -174,11 +163,6 @@ pub async fn putting_a_row_replaces_it(engine: &dyn Engine) {
             content,
             data: Bytes::from_static(b"new"),
         }],
-        put_references: vec![Reference {
-            hash,
-            thread: Default::default(),
-        }],
-        put_receipts: vec![receipt],
         ..Rows::default()
     };
     must(engine, commit(ACCOUNT, Version(1), rows)).await;
@@ -193,18 +177,45 @@ pub async fn putting_a_row_replaces_it(engine: &dyn Engine) {
         engine.description(ACCOUNT, content).await.unwrap().unwrap(),
         "new"
     );
-    assert_eq!(
-        engine.references(ACCOUNT, &[hash]).await.unwrap()[0].thread,
-        Default::default()
-    );
-    assert_eq!(engine.receipts(ACCOUNT, &[delivery_id]).await.unwrap(), [receipt]);
-    let (receipts, references) = engine
+}
+
+pub async fn what_is_known_is_not_put_again(engine: &dyn Engine) {
+    let first = delivery(ACCOUNT, Version(0), b"x");
+    let (receipt, reference) = (first.rows.put_receipts[0], first.rows.put_references[0]);
+    must(engine, first.clone()).await;
+    for (receipts, references) in [(vec![receipt], vec![]), (vec![], vec![reference])] {
+        let mut again = delivery(ACCOUNT, Version(1), b"y");
+        again.rows.put_receipts.extend(receipts);
+        again.rows.put_references.extend(references);
+        let content = again.contents[0].0;
+        assert_eq!(engine.commit(again).await.unwrap(), Outcome::Known);
+        assert_eq!(engine.description(ACCOUNT, content).await.unwrap(), None);
+    }
+    assert_eq!(engine.head(ACCOUNT).await.unwrap(), Some(first.head));
+    let (delivery_id, hash) = (receipt.delivery, reference.hash);
+    let found = engine
         .arrivals(ACCOUNT, &[delivery_id, Default::default()], &[hash, hash ^ 1])
         .await
         .unwrap();
+    assert_eq!(found, (vec![receipt], vec![reference]));
+    // It is the account that knows.
+    let other = AccountId::new(8);
+    let mut same = delivery(other, Version(0), b"z");
+    (same.rows.put_receipts, same.rows.put_references) = (vec![receipt], vec![reference]);
+    must(engine, same).await;
+}
+
+pub async fn an_expired_receipt_is_replaced(engine: &dyn Engine) {
+    let mut old = delivery(ACCOUNT, Version(0), b"x");
+    old.rows.put_receipts[0].expires = 1;
+    let mut new = delivery(ACCOUNT, Version(1), b"y");
+    new.rows.put_receipts[0].delivery = old.rows.put_receipts[0].delivery;
+    let receipt = new.rows.put_receipts[0];
+    must(engine, old).await;
+    must(engine, new).await;
     assert_eq!(
-        (receipts, references.len(), references[0].hash),
-        (vec![receipt], 1, hash)
+        engine.receipts(ACCOUNT, &[receipt.delivery]).await.unwrap(),
+        [receipt]
     );
 }
 

@@ -40,6 +40,8 @@ macro_rules! engine_suite {
             commits::malformed_commits_are_refused,
             commits::a_row_never_refers_to_content_that_is_not_there,
             commits::putting_a_row_replaces_it,
+            commits::what_is_known_is_not_put_again,
+            commits::an_expired_receipt_is_replaced,
             commits::updates_change_flags_keywords_and_modseq_only,
             commits::deleted_rows_are_gone,
             commits::a_move_is_one_commit,

@@ -5,7 +5,7 @@
 //! are merged (a message that comes and goes within one commit leaves only a used UID). Nothing here is durable:
 //! [`Draft::seal`] gives the commit, and [`crate::commit`] has the engine take or refuse it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_proto::Failure;
@@ -17,6 +17,7 @@ use postrider_types::{
 
 use crate::failure::{no_such_folder, precondition, storage};
 use crate::index::ALL_UIDS;
+use crate::lookup::{Lookups, MAX_LOOKUP};
 use crate::state::State;
 
 mod seal;
@@ -25,8 +26,6 @@ pub(crate) use seal::Sealed;
 
 /// Keywords a folder remembers as being in use; later ones are still kept on their messages.
 const MAX_FOLDER_KEYWORDS: usize = 256;
-/// The most ids the engine takes in one call.
-pub(crate) const MAX_LOOKUP: usize = 1000;
 
 /// What every account has from its first commit on: name and role.
 const FIRST_FOLDERS: [(&str, &str); 6] = [
@@ -37,15 +36,6 @@ const FIRST_FOLDERS: [(&str, &str); 6] = [
     ("Trash", "trash"),
     ("Archive", "archive"),
 ];
-
-/// Rows that were read for a whole batch of operations before they are planned.
-#[derive(Debug, Default)]
-pub(crate) struct Lookups {
-    /// Deliveries known to have happened.
-    pub receipts: HashMap<DeliveryId, Receipt>,
-    /// Conversations by the hash of a Message-ID.
-    pub threads: HashMap<u64, ThreadId>,
-}
 
 /// A message that is to come to be.
 #[derive(Debug, Clone)]

@@ -8,8 +8,9 @@ use postrider_store::account::{
 };
 use postrider_types::ContentId;
 
-use super::{Draft, MAX_LOOKUP, Pending};
+use super::{Draft, Pending};
 use crate::failure::storage;
+use crate::lookup::MAX_LOOKUP;
 use crate::state::Step;
 
 /// A commit ready for the engine, and what it does to the state once it is committed.
