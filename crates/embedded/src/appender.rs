@@ -45,20 +45,20 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    /// Until the queue is closed and drained. Handing over waits until stage 2 is free, so that a batch grows meanwhile.
+    /// Until the queue is closed and drained. Handing over waits until stage 2 is free.
     pub(crate) fn run(mut self, committer: &SyncSender<Vec<Entry>>) {
         if let Some(open) = &self.open {
             self.numbers.open.store(open.number(), Ordering::Release);
         }
         loop {
-            let batch = self
-                .waiting
-                .take(self.options.batch_jobs, self.options.batch_bytes);
+            let batch = self.waiting.take(self.options.batch_bytes);
             if batch.is_empty() {
                 return;
             }
             let batch = self.place(batch);
-            if !batch.is_empty() && committer.send(batch).is_err() {
+            if batch.is_empty() {
+                self.waiting.done();
+            } else if committer.send(batch).is_err() {
                 return;
             }
         }
@@ -123,7 +123,7 @@ mod tests {
                 segment_bytes: 1000,
                 ..Options::default()
             },
-            waiting: Arc::new(Waiting::new(1 << 20)),
+            waiting: Arc::new(Waiting::new(1 << 20, 100)),
             files: Arc::new(Files::new(dir.into(), 10)),
             numbers: Arc::new(Numbers::new(1)),
             open: None,

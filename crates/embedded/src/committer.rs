@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::segment::Located;
 use crate::transaction::Transaction;
-use crate::waiting::Entry;
+use crate::waiting::{Entry, Waiting};
 use crate::{Error, Result};
 
 /// What the committer lets others see.
@@ -60,9 +60,10 @@ enum Fence {
 
 impl Committer {
     /// Until stage 1 ends.
-    pub(crate) fn run(mut self, batches: &Receiver<Vec<Entry>>) {
+    pub(crate) fn run(mut self, batches: &Receiver<Vec<Entry>>, waiting: &Waiting) {
         while let Ok(batch) = batches.recv() {
             self.commit(batch);
+            waiting.done();
         }
     }
 

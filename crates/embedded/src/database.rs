@@ -64,7 +64,7 @@ impl Database {
             .collect::<Result<_>>()?;
 
         let core = Core {
-            waiting: Arc::new(Waiting::new(options.waiting_bytes)),
+            waiting: Arc::new(Waiting::new(options.waiting_bytes, options.batch_jobs)),
             files: Arc::new(Files::new(contents, options.open_files)),
             numbers: Arc::new(Numbers::new(next)),
             progress: Arc::default(),
@@ -165,6 +165,7 @@ impl Core {
             progress: Arc::clone(&self.progress),
         };
         let (sender, receiver) = sync_channel(0);
+        let waiting = Arc::clone(&self.waiting);
         let mut threads = self.threads.lock();
         threads.extend(self.readers.start(readers)?);
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
@@ -177,7 +178,7 @@ impl Core {
         )?);
         threads.push(spawn(
             "postrider-commit",
-            Box::new(move || committer.run(&receiver)),
+            Box::new(move || committer.run(&receiver, &waiting)),
         )?);
         Ok(())
     }

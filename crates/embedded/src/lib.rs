@@ -13,8 +13,8 @@
 //! # How a write becomes durable
 //! [`Database::write`] takes contents and a job. Stage 1 (one thread) takes everything that waits, appends its contents to
 //! the open segment and syncs the file once; stage 2 (another thread) runs all their jobs in one SQLite transaction
-//! and commits it, which syncs the write-ahead log once. While stage 2 commits one batch, stage 1 already writes the contents of
-//! the next. Contents are on disk before any row names them, so a row can never point at bytes that a power loss took.
+//! and commits it, which syncs the write-ahead log once. While stage 2 commits one batch, the next one grows; when its contents are worth it,
+//! stage 1 already writes them. Contents are on disk before any row names them, so a row can never point at bytes that a power loss took.
 //!
 //! # Writing an engine over it
 //! ```no_run

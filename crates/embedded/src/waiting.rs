@@ -1,4 +1,8 @@
 //! Work between a caller and the committer: jobs, and the bounded queue they wait in.
+//!
+//! The queue also decides when a batch is taken: at once while nothing is being committed; else when as many jobs wait as the batch before
+//! had, or many bytes. The price of a batch in syncs, pages and wake-ups is nearly the same for one job and for ten, so a few that come
+//! while others are being committed had better wait for more.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +18,8 @@ use crate::{Error, Result};
 
 /// What a job without contents counts against the budget of waiting bytes.
 const JOB_BYTES: usize = 1024;
+/// Bytes of contents that are worth writing while the batch before is being committed, however few jobs bring them.
+const WORTH_OVERLAP: usize = 256 << 10;
 
 /// A job whose type is hidden: run (again, if the batch has to be replayed), then told how it ended.
 pub(crate) trait Work: Send {
@@ -89,24 +95,45 @@ pub(crate) struct Waiting {
     arrived: Condvar,
     budget: Arc<Semaphore>,
     budget_bytes: usize,
+    /// Jobs that one batch takes at most.
+    batch_jobs: usize,
 }
 
 struct State {
     entries: VecDeque<Entry>,
+    /// What stage 1 would append for them.
+    bytes: usize,
+    /// Batches that were taken and are not committed yet.
+    under_way: usize,
+    /// Jobs of the batch that was taken last.
+    last: usize,
     closed: bool,
 }
 
+impl State {
+    /// Whether a batch may be taken.
+    fn is_ready(&self, jobs: usize) -> bool {
+        let enough =
+            self.under_way == 0 || self.bytes >= WORTH_OVERLAP || self.entries.len() >= self.last.min(jobs);
+        !self.entries.is_empty() && (enough || self.closed)
+    }
+}
+
 impl Waiting {
-    pub(crate) fn new(budget_bytes: usize) -> Self {
+    pub(crate) fn new(budget_bytes: usize, batch_jobs: usize) -> Self {
         let budget_bytes = budget_bytes.clamp(JOB_BYTES, u32::MAX as usize);
         Self {
             state: Mutex::new(State {
                 entries: VecDeque::new(),
+                bytes: 0,
+                under_way: 0,
+                last: 0,
                 closed: false,
             }),
             arrived: Condvar::new(),
             budget: Arc::new(Semaphore::new(budget_bytes)),
             budget_bytes,
+            batch_jobs: batch_jobs.max(1),
         }
     }
 
@@ -157,28 +184,53 @@ impl Waiting {
         if state.closed {
             return Err(Error::Unavailable("the database is closed".into()));
         }
+        let was_ready = state.is_ready(self.batch_jobs);
+        state.bytes += entry.bytes();
         state.entries.push_back(entry);
+        // Whoever is awake is not woken: most entries join those that wait.
+        let wake = !was_ready && state.is_ready(self.batch_jobs);
         drop(state);
-        self.arrived.notify_one();
+        if wake {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
-    /// Takes what waits, in order, at most `jobs` and about `bytes`; waits for the first. Nothing: closed and drained.
-    pub(crate) fn take(&self, jobs: usize, bytes: usize) -> Vec<Entry> {
+    /// Takes what waits, in order, at most `batch_jobs` and about `bytes`; waits until it is worth it. Nothing: closed and drained.
+    /// [`Waiting::done`] is to be called when the batch has come to its end.
+    pub(crate) fn take(&self, bytes: usize) -> Vec<Entry> {
         let mut state = self.state.lock();
-        while state.entries.is_empty() && !state.closed {
+        while !state.is_ready(self.batch_jobs) {
+            if state.entries.is_empty() && state.closed {
+                return Vec::new();
+            }
             self.arrived.wait(&mut state);
         }
         let mut sum = 0;
         let mut count = 0;
-        for entry in state.entries.iter().take(jobs.max(1)) {
-            sum += entry.bytes();
-            if count > 0 && sum > bytes {
+        for entry in state.entries.iter().take(self.batch_jobs) {
+            let more = entry.bytes();
+            if count > 0 && sum + more > bytes {
                 break;
             }
+            sum += more;
             count += 1;
         }
+        state.bytes = state.bytes.saturating_sub(sum);
+        state.under_way += 1;
+        state.last = count;
         state.entries.drain(..count).collect()
+    }
+
+    /// A batch that was taken has come to its end.
+    pub(crate) fn done(&self) {
+        let mut state = self.state.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        let wake = state.is_ready(self.batch_jobs);
+        drop(state);
+        if wake {
+            self.arrived.notify_one();
+        }
     }
 
     /// Refuses new work; what waits is still done.
