@@ -4,6 +4,8 @@
 //! ```text
 //! cargo run --release -p postrider-store --features suite --example durable_rate [seconds per row] [directory] [only rows with this in their name]
 //! ```
+//! The rows named `ratio` run both in alternation, so that a noisy machine is noisy for both, and say what part of the plain rate the engine
+//! reaches: the goal is half, since its rows need a sync of their own behind that of the content.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -60,6 +62,9 @@ async fn main() {
     let only = arguments.next().unwrap_or_default();
     let wanted = |name: &str| name.contains(&only).then(|| tempfile::tempdir_in(&base).unwrap());
     for writers in [32, 256] {
+        if wanted("ratio, 10240 bytes").is_some() {
+            ratio(Path::new(&base), writers, 10 << 10, time).await;
+        }
         for size in [4 << 10, 10 << 10] {
             let name = format!("plain append, {size} bytes");
             if let Some(dir) = wanted(&name) {
@@ -81,6 +86,28 @@ async fn main() {
             }
         }
     }
+}
+
+/// Plain appends and puts of the same size in turn; least, middle and greatest ratio of their rates.
+async fn ratio(base: &Path, writers: usize, size: usize, time: Duration) {
+    let rate = |measured: Measured| measured.done as f64 / measured.seconds;
+    let mut ratios = Vec::new();
+    for _ in 0..5 {
+        let (one, other) = (
+            tempfile::tempdir_in(base).unwrap(),
+            tempfile::tempdir_in(base).unwrap(),
+        );
+        let least = rate(plain(one.path(), writers, size, time / 5).await);
+        ratios.push(rate(contents(other.path(), writers, size, time / 5).await) / least);
+    }
+    ratios.sort_unstable_by(f64::total_cmp);
+    println!(
+        "{:<34} {writers:>4} {:>8.0} %  ({:.0} to {:.0} %)",
+        format!("ratio, {size} bytes"),
+        ratios[2] * 100.0,
+        ratios[0] * 100.0,
+        ratios[4] * 100.0,
+    );
 }
 
 /// Runs `step` in a closed loop in every writer until the time is up.
