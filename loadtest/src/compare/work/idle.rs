@@ -18,6 +18,11 @@ pub const NOTE: &str = "proportional memory (PSS) of all processes; what the ker
 const AT_ONCE: u64 = 16;
 /// Every account once, first: caches of accounts are not memory of connections.
 const WARM_UP: u64 = 100;
+/// Then so large a share of the connections that are measured: what checking the first passwords took is given back when the
+/// allocator is next at work.
+const WARM_UP_SHARE: u64 = 10;
+/// How long memory that is free may take to be given back.
+const FREED: Duration = Duration::from_secs(2);
 /// Dovecot keeps processes that serve nobody for a minute; a connection that finds one would seem to cost nothing.
 const LEFT_OVER: Duration = Duration::from_secs(65);
 
@@ -38,14 +43,18 @@ impl Work for Idle {
         } else {
             pause(LEFT_OVER);
         }
+        let count = bench.idle_on(system);
         let mut sessions = idling(system, WARM_UP, self.tls)?;
+        pause(FREED);
+        sessions.extend(idling(system, count / WARM_UP_SHARE, self.tls)?);
+        pause(FREED);
         system.settle();
         let before = system.memory();
-        let count = bench.idle_on(system);
         let mut sample = system.timed(|| {
             sessions.extend(idling(system, count, self.tls)?);
             Ok(count)
         })?;
+        pause(FREED);
         system.settle();
         sample.memory = system.memory();
         sample.value = sample.memory.saturating_sub(before) as f64 / count as f64;
@@ -88,7 +97,7 @@ pub fn raise_open_files() {
 /// Whether this process may have so many connections open.
 pub(super) fn room_for(connections: u64) -> Result<()> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let needed = connections + WARM_UP + 200;
+    let needed = connections + connections / WARM_UP_SHARE + WARM_UP + 200;
     if limit < needed {
         bail!(
             "{connections} connections need {needed} open files and `ulimit -n` is {limit}: raise it, or ask for fewer with --idle"

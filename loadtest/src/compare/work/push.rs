@@ -18,7 +18,7 @@ use crate::compare::system::{Sample, System};
 pub const NOTE: &str = "from the final dot on port 25 until the device has `EXISTS`; one message at a time, while the \
                         connections of the row before idle";
 /// Messages per round.
-const MESSAGES: u64 = 300;
+const MESSAGES: u64 = 200;
 /// How long a device waits; a peer that polls does so every 30 s.
 const PATIENCE: Duration = Duration::from_secs(60);
 
