@@ -173,7 +173,7 @@ pub struct Knee {
     pub steps: Vec<KneeStep>,
     /// Messages accepted per second at the last step that held.
     pub messages_per_second: f64,
-    /// Users of the profile at that step.
+    /// Users of the profile at that step; 0 when the profile does not say how many it stands for.
     pub users: u64,
 }
 

@@ -110,11 +110,15 @@ fn usage(out: &mut Formatter<'_>, name: &str, usage: Option<Usage>) -> fmt::Resu
 
 fn knee(out: &mut Formatter<'_>, report: &Report) -> fmt::Result {
     let Some(knee) = &report.knee else { return Ok(()) };
+    // Without users the profile says nothing of people.
+    let users = match knee.users {
+        0 => String::new(),
+        users => format!(" {} users,", amount::count(users)),
+    };
     writeln!(
         out,
-        "knee      {} messages/s, {} users, with p99 of acceptance within {} and failures within {}",
+        "knee      {} messages/s,{users} with p99 of acceptance within {} and failures within {}",
         amount::number(knee.messages_per_second),
-        amount::count(knee.users),
         amount::micros(knee.p99_bound as f64),
         amount::share(knee.error_bound)
     )

@@ -139,9 +139,14 @@ impl Axis {
         }
     }
 
+    /// One for every power of ten, or for every second or third when there are many.
     fn powers(&self) -> Vec<Tick> {
         let (low, high) = (self.low.log10().round() as i32, self.high.log10().round() as i32);
-        (low..=high).map(|power| self.tick(10_f64.powi(power))).collect()
+        let every = usize::try_from(high - low).unwrap_or(0).div_ceil(5).max(1);
+        (low..=high)
+            .step_by(every)
+            .map(|power| self.tick(10_f64.powi(power)))
+            .collect()
     }
 
     fn nines(&self) -> Vec<Tick> {
@@ -206,6 +211,8 @@ mod tests {
         );
         let axis = Axis::decades(Unit::Micros, [300.0, 9_000.0].into_iter());
         assert_eq!(texts(&axis, 4.0), ["100 µs", "1 ms", "10 ms"]);
+        let axis = Axis::decades(Unit::Micros, [1.0, 9e6].into_iter());
+        assert_eq!(texts(&axis, 4.0), ["1 µs", "100 µs", "10 ms", "1 s"]);
         let axis = Axis::exact(Unit::Nines, 0.0, 3.0);
         assert_eq!(texts(&axis, 4.0), ["50 %", "90 %", "99 %", "99.9 %"]);
         let axis = Axis::from_zero(Unit::Bytes, [300e6].into_iter());

@@ -44,11 +44,20 @@ pub fn verdict(out: &mut Formatter<'_>, report: &Report) -> fmt::Result {
 pub fn figures(out: &mut Formatter<'_>, report: &Report, summary: &Summary) -> fmt::Result {
     write!(out, "<section class=figures>")?;
     if let Some(knee) = &report.knee {
-        let under = format!(
-            "{} messages/s at the last step that held",
-            amount::number(knee.messages_per_second)
-        );
-        figure(out, "users fit", &amount::count(knee.users), &under)?;
+        let rate = amount::number(knee.messages_per_second);
+        match knee.users {
+            // The profile says nothing of people.
+            0 => figure(
+                out,
+                "messages fit",
+                &rate,
+                "per second, at the last step that held",
+            )?,
+            users => {
+                let under = format!("{rate} messages/s at the last step that held");
+                figure(out, "users fit", &amount::count(users), &under)?;
+            }
+        }
     }
     figure(
         out,
@@ -79,7 +88,7 @@ pub fn figures(out: &mut Formatter<'_>, report: &Report, summary: &Summary) -> f
     };
     figure(out, "failed", &amount::share(summary.failed_share()), &under)?;
     if let Some(server) = &summary.server {
-        let under = format!("processors on average, of {}", report.environment.cores);
+        let under = format!("on average, of {} processors", report.environment.cores);
         figure(out, "server CPU", &amount::number(server.cpu), &under)?;
         figure(
             out,
