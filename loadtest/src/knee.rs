@@ -149,7 +149,9 @@ fn answer(profile: &Profile, bounds: &Bounds, steps: Vec<Step>) -> Knee {
         p99_bound: u64::try_from(bounds.p99.as_micros()).unwrap_or(u64::MAX),
         error_bound: bounds.errors,
         messages_per_second: best.map_or(0.0, |step| step.accepted),
-        users: best.map_or(0, |step| profile.scaled(step.told.factor).stands_for()),
+        users: best
+            .and_then(|step| profile.scaled(step.told.factor).users)
+            .unwrap_or(0),
         steps: steps.into_iter().map(|step| step.told).collect(),
     }
 }

@@ -128,7 +128,7 @@ impl Sampler {
     pub fn server_cpu(&self) -> Option<f64> {
         let mut trees = self.shared.trees.lock();
         let server = trees.get_mut(SERVER)?;
-        Some(server.trees.look().cpu - server.before)
+        Some(server.trees.look_well().cpu - server.before)
     }
 
     /// How many things wait in the server's queues: the sum of the gauges with "queue" in their names, when last read;
@@ -154,7 +154,7 @@ impl Sampler {
         self.stop.cancel();
         let shared = Arc::clone(&self.shared);
         let told = spawn_blocking(move || {
-            shared.look();
+            shared.look(true);
             shared.told()
         });
         told.await.unwrap_or_default()
@@ -168,7 +168,7 @@ async fn sample(shared: Arc<Shared>, page: Option<Page>) {
     loop {
         ticks.tick().await;
         let looking = Arc::clone(&shared);
-        let looked = spawn_blocking(move || looking.look());
+        let looked = spawn_blocking(move || looking.look(false));
         if let Some(page) = &page {
             match page.read().await {
                 Ok(values) => shared.gauges(values),
@@ -184,9 +184,9 @@ async fn sample(shared: Arc<Shared>, page: Option<Page>) {
 }
 
 impl Shared {
-    fn look(&self) {
+    fn look(&self, well: bool) {
         for watched in self.trees.lock().values_mut() {
-            watched.look(self.begin);
+            watched.look(self.begin, well);
         }
     }
 
@@ -228,9 +228,12 @@ impl Watched {
         }
     }
 
-    fn look(&mut self, begin: Instant) {
+    fn look(&mut self, begin: Instant, well: bool) {
         let now = Instant::now();
-        let look = self.trees.look();
+        let look = match well {
+            true => self.trees.look_well(),
+            false => self.trees.look(),
+        };
         let cpu = self.last.map_or(0.0, |(at, last)| {
             (look.cpu - last.cpu) / (now - at).as_secs_f64().max(0.001)
         });

@@ -3,7 +3,7 @@
 //! ```toml
 //! name = "office"
 //! about = "A company's morning: mail in, mail out, devices that watch and read."
-//! users = 500                      # whom it stands for; what `knee` answers in
+//! users = 500                      # how many people it stands for; what `knee` answers in
 //! duration = "2m"
 //!
 //! [traffic]
@@ -42,7 +42,7 @@ pub struct Profile {
     pub name: String,
     /// One sentence for a person who chooses.
     pub about: String,
-    /// How many people it stands for at its own rates; without it, its standing devices are counted.
+    /// How many people it stands for at its own rates, when mail and devices are in their proportions; what `knee` answers in.
     pub users: Option<u64>,
     /// How long arrivals go on; what has begun then may end.
     #[serde(with = "duration")]
@@ -201,15 +201,6 @@ impl Profile {
             }
         }
         scaled
-    }
-
-    /// How many people it stands for: what it says itself, or its standing devices.
-    pub fn stands_for(&self) -> u64 {
-        let devices = self.actors.iter().map(|actor| match actor {
-            Actor::ImapDevice(devices) => u64::from(devices.population),
-            _ => 0,
-        });
-        self.users.unwrap_or_else(|| devices.sum())
     }
 }
 

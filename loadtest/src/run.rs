@@ -39,6 +39,8 @@ mod environment;
 mod outbound;
 mod preflight;
 mod target;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 pub use environment::environment;
@@ -50,6 +52,9 @@ pub use verdict::together as reconcile_together;
 pub const REPORT: &str = "report.json";
 /// The page's name beside it.
 pub const PAGE: &str = "report.html";
+
+/// What is due in the last instant still begins, also where the processor is busy elsewhere.
+const LAST_ARRIVALS: Duration = Duration::from_millis(250);
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -146,6 +151,13 @@ impl Run {
         let directory = ledger_directory(&options.out);
         let ledger = Ledger::open(&directory, run)
             .with_context(|| format!("cannot open the ledger in {}", directory.display()))?;
+        // Takes a moment: before the clock runs.
+        let letters = Letters::new(
+            options.seed,
+            run,
+            options.profile.traffic.clone(),
+            options.target.accounts.clone(),
+        );
         let begin = Instant::now();
         let recorder = Recorder::new(begin, options.profile.duration);
         let sampler = Sampler::start(begin, &options.target, &options.gauges)?;
@@ -154,12 +166,7 @@ impl Run {
             profile: options.profile.clone(),
             part: options.part,
             seed: options.seed,
-            letters: Letters::new(
-                options.seed,
-                run,
-                options.profile.traffic.clone(),
-                options.target.accounts.clone(),
-            ),
+            letters,
             recorder,
             ledger,
             recent: Recent::default(),
@@ -212,7 +219,7 @@ impl Run {
     /// Waits until arrivals have ended and, within the options' patience, what they began.
     pub async fn play(&mut self, interrupt: &CancellationToken, progress: &Progress) {
         let begin = self.world.recorder.begin();
-        let end = begin + self.options.profile.duration;
+        let end = begin + self.options.profile.duration + LAST_ARRIVALS;
         tokio::select! {
             () = tokio::time::sleep_until(end.into()) => {}
             () = interrupt.cancelled() => {
@@ -224,14 +231,13 @@ impl Run {
         }
         self.lasted = Some(begin.elapsed().min(self.options.profile.duration));
         self.world.stop.cancel();
-        if timeout(self.options.patience, ended(&mut self.actors))
-            .await
-            .is_err()
-        {
-            let left = self.actors.len();
-            self.world
-                .recorder
-                .mark(format!("{left} actors did not end and were stopped"));
+        let recorder = &self.world.recorder;
+        let all = ended(&mut self.actors, recorder);
+        if timeout(self.options.patience, all).await.is_err() {
+            recorder.mark(format!(
+                "{} actors did not end and were stopped",
+                self.actors.len()
+            ));
             self.actors.shutdown().await;
         }
         if let Some(sink) = &self.sink {
@@ -320,10 +326,11 @@ async fn act(world: Arc<World>, index: usize) {
     }
 }
 
-async fn ended(actors: &mut JoinSet<()>) {
+async fn ended(actors: &mut JoinSet<()>, recorder: &Recorder) {
     while let Some(actor) = actors.join_next().await {
         if let Err(error) = actor {
             tracing::error!(%error, "an actor has failed; the report lacks the rest of what it does");
+            recorder.mark("an actor has failed: the generator is at fault, not the server");
         }
     }
 }

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::proc::{self, Process};
 
+/// A new child may go unseen for so long (its CPU does not: it is in its parent's once it has ended). Going through all of
+/// a machine's processes costs milliseconds.
+const SEARCH_EVERY: Duration = Duration::from_secs(5);
+
 /// Reading proportional memory may take this share of the time.
 const PROPORTIONAL_SHARE: u32 = 100;
 
@@ -15,6 +19,8 @@ pub(super) struct Trees {
     alone: bool,
     /// Roots and everything ever seen below them: what was started and left alone by its parent still belongs.
     members: BTreeSet<(u32, u64)>,
+    /// When new members were last looked for.
+    searched: Option<Instant>,
     /// CPU seconds of those alive at the last look, with the children they had waited for.
     alive: f64,
     /// CPU seconds that are in nobody's account any more.
@@ -52,7 +58,14 @@ impl Trees {
     pub(super) fn follow(&mut self, pid: u32) {
         if let Some(root) = proc::process(pid) {
             self.members.insert((root.pid, root.started));
+            self.searched = None;
         }
+    }
+
+    /// Looks at all of them, new children included: for figures that have to be right now.
+    pub(super) fn look_well(&mut self) -> Look {
+        self.searched = None;
+        self.look()
     }
 
     /// Looks at all of them.
@@ -61,7 +74,7 @@ impl Trees {
         // Between two reads a child may have ended and not yet be in its parent's account: look again. When it is still
         // missing, nobody waited for it, or a root has ended: then it is remembered here.
         if self.cpu(&found) < self.alive {
-            found = self.find();
+            found = self.search();
         }
         let alive = self.cpu(&found);
         self.ended += (self.alive - alive).max(0.0);
@@ -76,7 +89,24 @@ impl Trees {
         }
     }
 
+    /// The members, and now and then new ones.
     fn find(&mut self) -> Vec<Process> {
+        let known = |(pid, started): &(u32, u64)| {
+            let process = proc::process(*pid)?;
+            (process.started == *started).then_some(process)
+        };
+        let found: Vec<Process> = self.members.iter().filter_map(known).collect();
+        let complete = found.len() == self.members.len();
+        let lately = self.searched.is_some_and(|at| at.elapsed() < SEARCH_EVERY);
+        if complete && (lately || self.alone) {
+            return found;
+        }
+        self.search()
+    }
+
+    /// Goes through all processes.
+    fn search(&mut self) -> Vec<Process> {
+        self.searched = Some(Instant::now());
         let all = proc::all();
         let mut found: Vec<Process> = Vec::new();
         let mut pids: BTreeSet<u32> = BTreeSet::new();

@@ -166,7 +166,7 @@ mod tests {
         .expect("good");
         let few = profile.scaled(0.1);
         let many = profile.scaled(3.0);
-        assert_eq!((few.stands_for(), many.stands_for()), (50, 1500));
+        assert_eq!((few.users, many.users), (Some(50), Some(1500)));
         let shape = |profile: &Profile| match profile.actors.as_slice() {
             [Actor::Mx(sender), Actor::ImapDevice(devices)] => {
                 (sender.connections, sender.rate[0].to, devices.population)

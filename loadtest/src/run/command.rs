@@ -42,12 +42,6 @@ pub struct Command {
     /// Do not look whether everything has arrived: no verdict.
     #[arg(long)]
     no_verify: bool,
-    /// Be the rest of the Internet on this address; the target's remote_domains have to be routed to it.
-    #[arg(long, value_name = "ADDRESS:PORT", num_args = 1..)]
-    sink: Vec<SocketAddr>,
-    /// How the sink answers: `perfect`, `internet`, or a file of rules.
-    #[arg(long, value_name = "FILE", default_value = "perfect", requires = "sink")]
-    sink_rules: String,
     /// The record of a sink that runs elsewhere (`postrider-loadtest sink --record FILE`).
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "sink")]
     sink_record: Vec<PathBuf>,
@@ -74,6 +68,12 @@ pub struct Load {
     /// Where ledger, report.json and report.html are written [default: loadtest-PROFILE-TIME here].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Be the rest of the Internet on this address; the target's remote_domains have to be routed to it.
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 1..)]
+    pub sink: Vec<SocketAddr>,
+    /// How the sink answers: `perfect`, `internet`, or a file of rules.
+    #[arg(long, value_name = "FILE", default_value = "perfect", requires = "sink")]
+    pub sink_rules: String,
     /// Keep the metrics that begin with this [default: gauges of queues, connections and sessions].
     #[arg(long, value_name = "PREFIX", num_args = 1..)]
     pub gauge: Vec<String>,
@@ -123,12 +123,6 @@ impl Command {
         options.verify = !self.no_verify;
         options.patience = self.patience;
         options.sink_records = self.sink_record;
-        if !self.sink.is_empty() {
-            options.sink = Some(SinkHere {
-                listen: self.sink,
-                rules: Rules::load(&self.sink_rules)?,
-            });
-        }
         let out = options.out.clone();
         let report = execute(options, &interrupted()).await?;
         println!("{}", Text(&report));
@@ -151,8 +145,16 @@ impl Load {
             (false, true) => Style::Plain,
             (false, false) => Style::Auto,
         };
+        let sink = match self.sink.is_empty() {
+            true => None,
+            false => Some(SinkHere {
+                listen: self.sink,
+                rules: Rules::load(&self.sink_rules)?,
+            }),
+        };
         Ok(Options {
             seed: self.seed,
+            sink,
             gauges: self.gauge,
             progress,
             command: std::env::args().collect::<Vec<_>>().join(" "),
