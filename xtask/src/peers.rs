@@ -1,5 +1,6 @@
 //! The peers that `postrider-loadtest compare` measures against: Postfix and Dovecot from Debian's packages, in a directory and
-//! on a loopback address of their own, so that neither the system's own installation nor anything else is touched.
+//! on a loopback address of their own, so that the system's own installation is not touched. One limit of the kernel is raised while
+//! they are up.
 //!
 //! They are set up for speed where that costs no promise: every limit on processes, connections and rates is raised or lifted,
 //! login and mail processes are used again, no names are looked up in the DNS, and passwords are stored plain so that hashing decides nothing.
@@ -36,6 +37,9 @@ const PASSWORD: &str = "hungry";
 const ACCOUNTS: u32 = 100;
 /// How long they may take to end.
 const STOP: Duration = Duration::from_secs(30);
+/// How many inotify instances a user may have, and how many idling sessions shall find one.
+const INOTIFY: &str = "/proc/sys/fs/inotify/max_user_instances";
+const INSTANCES: u32 = 16_384;
 /// A directory that is ours, so that `down` removes nothing else.
 const MARK: &str = "peers.mark";
 
@@ -94,7 +98,7 @@ impl Peers {
             self.stop()?;
             return Err(Failed(format!("{}; see {}", failed.0, logs.display())));
         }
-        warn_of_kernel_limits();
+        self.raise_inotify();
         self.status()
     }
 
@@ -103,6 +107,7 @@ impl Peers {
             return Err(Failed(format!("no peers in {}", self.directory.display())));
         }
         self.stop()?;
+        self.restore_inotify();
         fs::remove_dir_all(&self.directory).map_err(|error| failed(&self.directory, &error))?;
         println!("stopped, and {} removed", self.directory.display());
         Ok(())
@@ -279,6 +284,36 @@ impl Peers {
         fs::write(&path, text).map_err(|error| failed(&path, &error))
     }
 
+    /// Every idling session of Dovecot is a process with an inotify instance; one that finds none looks for new mail every 30 s
+    /// instead. The kernel allows a user 128, which would be measured in place of Dovecot. `down` puts the old value back.
+    fn raise_inotify(&self) {
+        let before = fs::read_to_string(INOTIFY).unwrap_or_default();
+        let before = before.trim();
+        if before.parse().is_ok_and(|instances: u32| instances >= INSTANCES) {
+            return;
+        }
+        let raised = self
+            .write("inotify.before", before)
+            .is_ok_and(|()| fs::write(INOTIFY, INSTANCES.to_string()).is_ok());
+        if raised {
+            println!("note: {INOTIFY} was {before} and is {INSTANCES} until `down`");
+        } else {
+            println!(
+                "note: {INOTIFY} is {before} and cannot be raised: beyond so many idling sessions Dovecot polls"
+            );
+        }
+    }
+
+    fn restore_inotify(&self) {
+        let Ok(before) = fs::read_to_string(self.path("inotify.before")) else {
+            return;
+        };
+        match fs::write(INOTIFY, &before) {
+            Ok(()) => println!("{INOTIFY} is {before} again"),
+            Err(error) => println!("note: {INOTIFY} could not be set to {before} again: {error}"),
+        }
+    }
+
     /// Gives a folder to a user of the system.
     fn own(&self, name: &str, user: &str) -> Result<(), Failed> {
         let (uid, gid) = ids(user)?;
@@ -335,20 +370,6 @@ fn running(file: &Path, name: &str) -> Option<u32> {
     let pid: u32 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
     (comm.trim() == name).then_some(pid)
-}
-
-/// Idling sessions of Dovecot that find no inotify instance look for new mail every 30 s instead.
-fn warn_of_kernel_limits() {
-    let file = "/proc/sys/fs/inotify/max_user_instances";
-    let instances = fs::read_to_string(file)
-        .ok()
-        .and_then(|text| text.trim().parse::<u32>().ok());
-    if let Some(instances) = instances.filter(|instances| *instances < 4096) {
-        println!(
-            "note: fs.inotify.max_user_instances is {instances}: beyond so many idling sessions Dovecot polls; \
-             `sysctl fs.inotify.max_user_instances=16384` lifts that"
-        );
-    }
 }
 
 /// Runs a program without its output; what it said when it failed.
