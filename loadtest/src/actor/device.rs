@@ -80,6 +80,8 @@ struct Device {
     view: View,
     /// Whether it knows the mailbox from before.
     knows: bool,
+    /// Actions so far.
+    acted: usize,
     appended: u64,
     /// Mailboxes it has made, or found.
     made: Vec<&'static str>,
@@ -112,6 +114,7 @@ impl Device {
             next_action: due,
             view: View::default(),
             knows: false,
+            acted: 0,
             appended: 0,
             made: Vec::new(),
         };

@@ -220,10 +220,8 @@ impl Imap {
         }
     }
 
-    /// The next response while idling; `None` when there is none until then. Holds no buffer while it waits, and may be
-    /// dropped meanwhile.
+    /// The next response while idling; `None` when there is none until then. May be dropped while it waits.
     pub async fn wait(&mut self, until: Instant) -> Result<Option<Response>, Failure> {
-        self.link.release();
         match self.link.event_before(until).await? {
             Some(response) if is_bye(&response) => Err(refusal(response)),
             other => Ok(other),

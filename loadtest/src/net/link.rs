@@ -20,10 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-use super::{Failure, Patience};
-
-/// Bytes read at a time: a whole TLS record fits.
-const READ: usize = 16 * 1024;
+use super::{Failure, Patience, buffer};
 
 /// Output that is written before the session goes on.
 const FLUSH_AT: usize = 64 * 1024;
@@ -89,6 +86,8 @@ impl<S: Session> Link<S> {
         loop {
             if self.output.len() >= FLUSH_AT {
                 self.flush().await;
+            } else if self.output.capacity() == 0 {
+                self.output = buffer::take();
             }
             match self
                 .session
@@ -108,6 +107,7 @@ impl<S: Session> Link<S> {
                         return Err(Failure::broken("the server sent more than was asked for"));
                     }
                     self.flush().await;
+                    buffer::give_back(&mut self.output);
                     if !self.wait(until).await {
                         return Ok(None);
                     }
@@ -132,16 +132,16 @@ impl<S: Session> Link<S> {
 
     /// The session, and where its commands go.
     pub(super) fn parts(&mut self) -> (&mut S, &mut BytesMut) {
+        if self.output.capacity() == 0 {
+            self.output = buffer::take();
+        }
         (&mut self.session, &mut self.output)
     }
 
     /// Gives empty buffers back.
     pub(super) fn release(&mut self) {
-        for buffer in [&mut self.input, &mut self.output] {
-            if buffer.is_empty() {
-                *buffer = BytesMut::new();
-            }
-        }
+        buffer::give_back(&mut self.input);
+        buffer::give_back(&mut self.output);
     }
 
     /// Whether nothing has come, not even the end, since the last event.
@@ -174,9 +174,14 @@ impl<S: Session> Link<S> {
         poll_fn(|cx| {
             loop {
                 // Without a buffer until there is something to put into it.
-                ready!(stream.poll_readable(cx));
-                if input.capacity() - input.len() < READ / 4 {
-                    input.reserve(READ);
+                if stream.poll_readable(cx).is_pending() {
+                    buffer::give_back(input);
+                    return Poll::Pending;
+                }
+                if input.capacity() == 0 {
+                    *input = buffer::take();
+                } else if input.capacity() - input.len() < buffer::SIZE / 4 {
+                    input.reserve(buffer::SIZE);
                 }
                 match stream.poll_read(cx, input) {
                     Poll::Pending => {}
@@ -247,10 +252,10 @@ impl Stream {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, data: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut buffer.limit(4 * READ)),
-            Self::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut buffer.limit(4 * READ)),
+            Self::Plain(tcp) => poll_read_buf(Pin::new(tcp), cx, &mut data.limit(4 * buffer::SIZE)),
+            Self::Tls(tls) => poll_read_buf(Pin::new(tls.as_mut()), cx, &mut data.limit(4 * buffer::SIZE)),
             Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }

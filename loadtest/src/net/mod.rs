@@ -10,9 +10,10 @@
 //!   [`Outcome`]; nothing here panics or waits for ever ([`Patience`] bounds every wait).
 //! * A client whose method has returned [`Failure::Broken`] is of no more use; drop it. After the two others it goes on.
 //! * Certificates are not verified: this is a load generator.
-//! * A client keeps its buffers between commands; [`Imap::idle`] and [`Smtp::rest`] give them back, so that a connection
-//!   that waits costs its socket and its session.
+//! * A client holds no buffer while it waits (pooled ones serve all connections), so that an idle connection costs its
+//!   socket and its session.
 
+mod buffer;
 mod imap;
 mod link;
 mod pop3;

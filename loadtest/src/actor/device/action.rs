@@ -22,20 +22,46 @@ const SENT: &str = "Sent";
 /// Bits of a message number that count what one device has appended.
 const DEVICE_SHIFT: u32 = 24;
 
+/// What users do, in the shares in which they do it: read, mark, move, search, append. A device begins somewhere in it and goes
+/// on in turn, so that a few devices in a short run do everything.
+const HABITS: [Habit; 20] = {
+    use Habit::{Append, Mark, Move, Read, Search};
+    [
+        Read, Mark, Search, Read, Move, Read, Mark, Append, Read, Search, Mark, Read, Move, Read, Mark,
+        Search, Read, Append, Mark, Move,
+    ]
+};
+
+/// How far two devices with neighbouring numbers are apart in it; has no divisor in common with its length.
+const APART: usize = 7;
+
+/// One thing to do.
+#[derive(Debug, Clone, Copy)]
+enum Habit {
+    Read,
+    Mark,
+    Move,
+    Search,
+    Append,
+}
+
 /// What is searched for: a word that many messages have, and one that few have.
 const WORDS: [&str; 2] = ["ketchup", "deadline"];
 
 impl Device {
-    /// Does one thing, chosen by chance. What needs a message is left out where there is none.
+    /// Does the next thing. What needs a message is left out where there is none.
     pub(super) async fn act(&mut self, imap: &mut Imap, intended: Instant) -> Result<(), Failure> {
+        let turn = self.number as usize * APART + self.acted;
+        self.acted += 1;
+        let habit = HABITS[turn % HABITS.len()];
         let uid = self.view.any(self.dice.roll());
-        match (self.dice.below(100), uid) {
-            (0..35, Some(uid)) => self.read(imap, uid, intended).await,
-            (35..60, Some(uid)) => self.mark(imap, uid, intended).await,
-            (60..75, Some(uid)) => self.move_away(imap, uid, intended).await,
-            (75..90, _) => self.search(imap, intended).await,
-            (90.., _) => self.append(imap, intended).await,
-            (_, None) => Ok(()),
+        match (habit, uid) {
+            (Habit::Search, _) => self.search(imap, intended).await,
+            (Habit::Append, _) => self.append(imap, intended).await,
+            (Habit::Read, Some(uid)) => self.read(imap, uid, intended).await,
+            (Habit::Mark, Some(uid)) => self.mark(imap, uid, intended).await,
+            (Habit::Move, Some(uid)) => self.move_away(imap, uid, intended).await,
+            (Habit::Read | Habit::Mark | Habit::Move, None) => Ok(()),
         }
     }
 
