@@ -188,8 +188,8 @@ impl Moment {
                 operation.name(),
                 self.rate(recent.offered),
                 self.rate(recent.done),
-                amount::micros(recent.latency.p50 as f64),
-                amount::micros(recent.latency.p99 as f64),
+                told(recent, recent.latency.p50),
+                told(recent, recent.latency.p99),
                 recent.failed
             );
         }
@@ -218,6 +218,14 @@ impl Moment {
         self.recent
             .iter()
             .filter(|(operation, recent)| operation.is_acceptance() && recent.done > 0)
+    }
+}
+
+/// A latency, when anything has one.
+fn told(recent: &Recent, micros: u64) -> String {
+    match recent.done {
+        0 => "–".to_owned(),
+        _ => amount::micros(micros as f64),
     }
 }
 
@@ -273,5 +281,10 @@ mod tests {
     fn a_block_has_a_line_for_each() {
         let block = moment().block();
         assert_eq!(block.lines().count(), 1 + 1 + 1 + 2, "{block}");
+        assert!(
+            block
+                .lines()
+                .any(|line| line.contains("mx-connect") && line.contains('–'))
+        );
     }
 }

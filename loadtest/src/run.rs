@@ -269,7 +269,14 @@ impl Run {
         // Before the ledger is looked at: should that fail, what was measured is not lost.
         write(&report, &self.options.out)?;
         if self.options.verify && self.stands_alone() {
-            report.ledger = Some(verdict::verdict(&self.world.ledger, &self.options).await?);
+            if self.options.progress != Style::Silent {
+                eprintln!("looking for everything that was promised");
+            }
+            let verdict = verdict::verdict(&self.world.ledger, &self.options).await?;
+            if let Some(hint) = verdict::hint(&verdict, &self.world.ledger, &self.options) {
+                eprintln!("{hint}");
+            }
+            report.ledger = Some(verdict);
             write(&report, &self.options.out)?;
         }
         Ok(report)

@@ -34,6 +34,27 @@ pub(super) async fn verdict(ledger: &Ledger, options: &Options) -> Result<Verdic
     together(ledgers, &options.target, records, &options.out, options.patience).await
 }
 
+/// What to do when mail to elsewhere is missing: a queue may hold it for days, and that is no loss. None when nothing is.
+pub(super) fn hint(verdict: &Verdict, ledger: &Ledger, options: &Options) -> Option<String> {
+    let here = format!("@{} ", options.target.accounts.domain).to_lowercase();
+    let elsewhere = |example: &&String| !example.to_lowercase().contains(&here);
+    let missing = verdict.lost.examples.iter().filter(elsewhere).count();
+    if missing == 0 {
+        return None;
+    }
+    let record = match &options.sink {
+        Some(_) => outbound::record(&options.out),
+        None => options.sink_records.first().cloned().unwrap_or_default(),
+    };
+    Some(format!(
+        "{missing} or more of the missing are for recipients elsewhere, and may wait in the server's queue. When it has \
+         sent them (to `postrider-loadtest sink --record {record}`), look again:\n  \
+         postrider-loadtest reconcile --ledger {ledger} --sink-record {record} --target TARGET",
+        record = record.display(),
+        ledger = ledger.directory().display(),
+    ))
+}
+
 /// Reconciles several ledgers as one, with the records of any number of sinks. `out` is where several records are put
 /// together.
 pub async fn together(
@@ -96,6 +117,29 @@ mod tests {
         );
         assert!(stands_alone(&load("outbound-bulk"), &here, (1, 2)));
         assert!(stands_alone(&load("inbound-flood"), &away, (2, 2)));
+    }
+
+    #[test]
+    fn missing_mail_to_elsewhere_is_explained() {
+        let out = tempfile::tempdir().expect("a directory");
+        let ledger = Ledger::open(out.path(), 1).expect("a ledger");
+        let profile = Profile::load("smoke").expect("shipped");
+        let options = Options::new(profile, target("\"b.test\""), out.path());
+        let lost = |examples: &[&str]| {
+            let mut verdict = Verdict::default();
+            verdict.lost.count = examples.len() as u64;
+            verdict.lost.examples = examples.iter().map(|text| (*text).to_owned()).collect();
+            verdict
+        };
+        let here = "1-1 u1@a.test answered 1 s after the run began";
+        let away = "1-2 friend1@b.test answered 1 s after the run began";
+        assert_eq!(hint(&lost(&[]), &ledger, &options), None);
+        assert_eq!(hint(&lost(&[here]), &ledger, &options), None);
+        let told = hint(&lost(&[here, away]), &ledger, &options).expect("a hint");
+        assert!(
+            told.starts_with("1 or more") && told.contains("reconcile --ledger"),
+            "{told}"
+        );
     }
 
     #[test]
