@@ -23,10 +23,14 @@ pub fn on_threads(threads: u64, work: impl Fn(u64) -> Result<u64> + Sync) -> Res
         let running: Vec<_> = (0..threads)
             .map(|number| scope.spawn(move || work(number)))
             .collect();
-        let ended = running.into_iter().map(|thread| match thread.join() {
-            Ok(outcome) => outcome,
-            Err(_) => Err(anyhow!("a thread of the generator has ended early")),
-        });
-        ended.fold(Ok(0), |sum, one| Ok(sum? + one?))
+        // All are waited for before the first error counts.
+        let ended: Vec<Result<u64>> = running
+            .into_iter()
+            .map(|thread| match thread.join() {
+                Ok(outcome) => outcome,
+                Err(_) => Err(anyhow!("a thread of the generator has ended early")),
+            })
+            .collect();
+        ended.into_iter().sum()
     })
 }
