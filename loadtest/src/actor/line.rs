@@ -1,11 +1,15 @@
 //! So many jobs at once, and a bounded line of those that wait.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 /// The most jobs that wait.
 pub const LONGEST: usize = 20_000;
+
+/// How long those in line may still get their turn when the run has ended.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Places for jobs, and the line for them. It runs nothing itself.
 #[derive(Debug)]

@@ -97,6 +97,12 @@ impl World {
         }
     }
 
+    /// Waits for an arrival; false when the run ended before it was due. One that was due is never left out, however late this
+    /// process is: leaving it out would hide that.
+    async fn arrives(&self, due: Instant) -> bool {
+        self.sleep_until(due).await || due <= Instant::now()
+    }
+
     /// Does something that was due at `intended`, and records it.
     async fn timed<T>(
         &self,

@@ -6,14 +6,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use super::World;
-use super::line::{Entry, Line};
+use super::line::{Entry, GRACE, Line};
 use crate::ledger::{Digester, Place, Sighting};
 use crate::net::{Failure, Pop3};
 use crate::operation::{Operation, Outcome};
@@ -25,9 +25,6 @@ const MOST_MESSAGES: usize = 100;
 
 /// The most maildrops of which the newest message is remembered, so that it is not read again.
 const MOST_REMEMBERED: usize = 1_000_000;
-
-/// How long those in line may still get their turn when the run has ended.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Chance that says whose maildrop is polled.
 const OF_POLL: u64 = 200;
@@ -54,7 +51,7 @@ pub async fn play(world: Arc<World>, pollers: &Pollers, index: usize) {
     let begin = poller.world.recorder.begin();
     for arrival in schedule {
         let intended = begin + arrival.at;
-        if !poller.world.sleep_until(intended).await {
+        if !poller.world.arrives(intended).await {
             break;
         }
         poller.due(Poll {

@@ -19,12 +19,12 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::World;
-use super::line::{Entry, Line};
+use super::line::{Entry, GRACE, Line};
 use crate::net::{Failure, Patience, Sent, Smtp, config};
 use crate::operation::{Operation, Outcome};
 use crate::profile::Sender;
 use crate::traffic::{Dice, Elsewhere};
-use message::Message;
+use message::{Left, Message};
 
 /// How often a message is tried again after it was refused for now.
 const RETRIES: u32 = 3;
@@ -41,9 +41,6 @@ const MOST_RETRIES: usize = 10_000;
 
 /// The most answers that wait for the ledger; senders wait when there are more.
 const MOST_UNWRITTEN: usize = 4096;
-
-/// How long those in line may still get their turn when the run has ended.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Whose mail it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,14 +75,14 @@ pub async fn play(world: Arc<World>, sender: &Sender, role: Role, index: usize) 
     let begin = senders.world.recorder.begin();
     for arrival in schedule {
         let intended = begin + arrival.at;
-        if !senders.world.sleep_until(intended).await {
+        if !senders.world.arrives(intended).await {
             break;
         }
         senders.due(Job {
             number: super::message_number(index, arrival.number),
             intended,
             attempt: 0,
-            message: None,
+            left: None,
         });
     }
     senders.world.stop.cancelled().await;
@@ -123,8 +120,8 @@ struct Job {
     number: u64,
     intended: Instant,
     attempt: u32,
-    /// What is left of it from an earlier attempt.
-    message: Option<Box<Message>>,
+    /// Who is left from an earlier attempt.
+    left: Option<Left>,
 }
 
 impl Senders {
@@ -148,13 +145,13 @@ impl Senders {
     }
 
     async fn work(self: &Arc<Self>, mut job: Job) {
-        let account = match (self.role, &job.message) {
+        let account = match (self.role, &job.left) {
             (Role::Mx, _) => None,
-            (Role::Submission, Some(message)) => message.account,
+            (Role::Submission, Some(left)) => left.account,
             (Role::Submission, None) => Some(self.world.letters.account(job.number)),
         };
         // What was tried before has to come from the same account; anything else may go with any.
-        let wanted = job.message.as_ref().map(|message| message.account);
+        let wanted = job.left.as_ref().map(|left| left.account);
         let (mut connection, reused) = match self.idle_connection(wanted) {
             Some(connection) => (connection, true),
             None => match self.connect(account).await {
@@ -162,10 +159,7 @@ impl Senders {
                 Err(failure) => return self.not_sent(job, failure.outcome()),
             },
         };
-        let message = match job.message.take() {
-            Some(message) => message,
-            None => Box::new(self.write(job.number, connection.account)),
-        };
+        let message = self.write(job.number, connection.account, job.left.take());
         let mut began = Instant::now();
         let mut sent = Box::pin(message.send(&mut connection.smtp)).await;
         if reused && closed_before(&sent) {
@@ -173,7 +167,7 @@ impl Senders {
             connection = match self.connect(connection.account).await {
                 Ok(connection) => connection,
                 Err(failure) => {
-                    job.message = Some(message);
+                    job.left = Some(message.all());
                     return self.not_sent(job, failure.outcome());
                 }
             };
@@ -189,7 +183,7 @@ impl Senders {
     async fn settle(
         self: &Arc<Self>,
         job: Job,
-        message: Box<Message>,
+        message: Message,
         sent: &Sent,
         began: Instant,
         answered: Instant,
@@ -230,13 +224,13 @@ impl Senders {
     fn not_sent(self: &Arc<Self>, mut job: Job, outcome: Outcome) {
         self.ended(job.intended, outcome);
         if outcome != Outcome::Refused {
-            let message = job.message.take();
-            self.retry(job, message);
+            let left = job.left.take();
+            self.retry(job, left);
         }
     }
 
     /// Tries again later what was refused for now.
-    fn retry(self: &Arc<Self>, job: Job, message: Option<Box<Message>>) {
+    fn retry(self: &Arc<Self>, job: Job, left: Option<Left>) {
         if job.attempt >= RETRIES || self.retries.load(Ordering::Relaxed) >= MOST_RETRIES {
             return;
         }
@@ -253,13 +247,13 @@ impl Senders {
                     number: job.number,
                     intended: due,
                     attempt: job.attempt + 1,
-                    message,
+                    left,
                 });
             }
         });
     }
 
-    fn write(&self, number: u64, account: Option<u64>) -> Message {
+    fn write(&self, number: u64, account: Option<u64>, left: Option<Left>) -> Message {
         let letters = &self.world.letters;
         let letter = match account {
             None => letters.letter(number),
@@ -272,7 +266,10 @@ impl Senders {
                 },
             ),
         };
-        Message::new(letter, account, letters)
+        match left {
+            Some(left) => Message::again(letter, left),
+            None => Message::new(letter, account, letters),
+        }
     }
 
     /// A connection that is ready; of a certain account when one is wanted.

@@ -18,6 +18,15 @@ pub struct Message {
     recipients: Vec<Recipient>,
 }
 
+/// Who is still to get a letter. It is written anew for them, the same octet by octet: thousands that wait to be tried again
+/// would not fit into memory.
+#[derive(Debug)]
+pub struct Left {
+    /// The rank of the account it comes from.
+    pub account: Option<u64>,
+    recipients: Vec<Recipient>,
+}
+
 #[derive(Debug, Clone)]
 struct Recipient {
     address: Address,
@@ -40,6 +49,15 @@ impl Message {
         Self {
             recipients: local.chain(remote).collect(),
             account,
+            letter,
+        }
+    }
+
+    /// To those who are left.
+    pub fn again(letter: Letter, left: Left) -> Self {
+        Self {
+            recipients: left.recipients,
+            account: left.account,
             letter,
         }
     }
@@ -81,15 +99,23 @@ impl Message {
             .collect()
     }
 
-    /// The same to those who were refused for now, or whose copy the server certainly does not have. Whoever's copy is unknown
-    /// gets no other one.
-    pub fn left(self: Box<Self>, sent: &Sent) -> Option<Box<Self>> {
-        let mut message = self;
+    /// Everybody.
+    pub fn all(self) -> Left {
+        Left {
+            account: self.account,
+            recipients: self.recipients,
+        }
+    }
+
+    /// Those who were refused for now, or whose copy the server certainly does not have. Whoever's copy is unknown gets no other
+    /// one.
+    pub fn left(self, sent: &Sent) -> Option<Left> {
+        let mut left = self.all();
         let mut verdicts = sent.verdicts.iter();
-        message.recipients.retain(|_| match verdicts.next() {
+        left.recipients.retain(|_| match verdicts.next() {
             Some(Verdict::Unknown(_)) | None => false,
             Some(verdict) => matches!(outcome_of(verdict), Outcome::Deferred | Outcome::Broken),
         });
-        (!message.recipients.is_empty()).then_some(message)
+        (!left.recipients.is_empty()).then_some(left)
     }
 }
