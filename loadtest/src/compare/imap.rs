@@ -274,7 +274,6 @@ mod tests {
         imap.append_all("Here", 0..3, &Letters::new(500))
             .expect("appended");
         assert_eq!(imap.finish(|_| {}).expect("OK"), 1);
-        assert_eq!(imap.finish(|_| {}).expect("OK"), 1);
         let (heads, rest) = server.join().expect("served");
         assert!(heads[0].starts_with("x APPEND Here {") && heads[1].starts_with(" {") && rest == "\r\n");
     }
