@@ -3,8 +3,8 @@
 //! Every step plays the profile at level rates (each actor's mean, times the step's factor) for a warm-up that is not counted
 //! and a stretch that is. It holds while the p99 of acceptance (the wait for the reply to the final dot) and the share of
 //! operations that did not end well stay within their bounds. Factors double until one breaks (or halve, when the first one
-//! does), then the gap is bisected. Between steps it waits until the server is calm, so that a step does not pay for the
-//! one before.
+//! does), then the gap is bisected. A step that breaks is tried once more, for the machine may have been at something else.
+//! Between steps it waits until the server is calm, so that a step does not pay for the one before.
 //!
 //! Steps are not reconciled: `run` at the answer's rate says whether anything is lost there.
 
@@ -42,6 +42,8 @@ pub struct Bounds {
     pub warm_up: Duration,
     /// Bisections after the first break: 4 narrow the answer down to 6 %.
     pub rounds: u32,
+    /// A step has broken when it broke so many times in a row: a machine has other things to do now and then.
+    pub attempts: u32,
 }
 
 impl Default for Bounds {
@@ -52,6 +54,7 @@ impl Default for Bounds {
             step: Duration::from_secs(15),
             warm_up: Duration::from_secs(5),
             rounds: 4,
+            attempts: 2,
         }
     }
 }
@@ -70,7 +73,7 @@ pub async fn find(options: &Options, bounds: &Bounds, interrupt: &CancellationTo
     fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
     let profile = level(&options.profile, bounds);
     let watch = Sampler::start(Instant::now(), &options.target, &options.gauges)?;
-    let mut search = Search::new(bounds.rounds);
+    let mut search = Search::new(bounds.rounds, bounds.attempts);
     let mut best: Option<Report> = None;
     let mut steps: Vec<Step> = Vec::new();
     show(options.progress, HEADING);
@@ -92,6 +95,9 @@ pub async fn find(options: &Options, bounds: &Bounds, interrupt: &CancellationTo
             best = Some(report);
         }
         steps.push(step);
+        if interrupt.is_cancelled() {
+            break;
+        }
         calm::wait(&watch, interrupt).await;
     }
     let mut report = best.context("it was interrupted before the first step had ended")?;

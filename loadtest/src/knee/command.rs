@@ -39,6 +39,9 @@ pub struct Command {
     /// Halvings of the gap after the first break; 4 narrow the answer down to 6 %.
     #[arg(long, default_value_t = 4)]
     rounds: u32,
+    /// A step has broken when it broke so many times in a row.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
 }
 
 const EXAMPLES: &str = "\
@@ -64,6 +67,7 @@ impl Command {
             step: self.step,
             warm_up: self.warm_up,
             rounds: self.rounds,
+            attempts: self.attempts,
         };
         let report = find(&options, &bounds, &interrupted()).await?;
         println!("{}", Text(&report));

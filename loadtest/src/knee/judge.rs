@@ -104,6 +104,7 @@ mod tests {
         step: Duration::from_secs(10),
         warm_up: Duration::from_secs(5),
         rounds: 4,
+        attempts: 2,
     };
 
     /// Ten messages per second for 15 s; each takes so many milliseconds, by its second, and ends so.

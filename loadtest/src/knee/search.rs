@@ -13,21 +13,30 @@ pub(super) struct Search {
     broke: Option<f64>,
     /// Bisections left.
     rounds: u32,
+    /// So often in a row a factor has to break.
+    attempts: u32,
     trying: f64,
+    /// How often it has broken.
+    failures: u32,
 }
 
 impl Search {
-    pub(super) fn new(rounds: u32) -> Self {
+    pub(super) fn new(rounds: u32, attempts: u32) -> Self {
         Self {
             held: None,
             broke: None,
             rounds,
+            attempts: attempts.max(1),
             trying: 1.0,
+            failures: 0,
         }
     }
 
     /// The factor to try next; none when the answer is near enough or there is none.
     pub(super) fn next(&mut self) -> Option<f64> {
+        if self.failures > 0 {
+            return Some(self.trying);
+        }
         self.trying = match (self.held, self.broke) {
             (None, None) => 1.0,
             (Some(held), None) => held * 2.0,
@@ -42,9 +51,12 @@ impl Search {
 
     /// How the factor did.
     pub(super) fn told(&mut self, held: bool) {
-        match held {
-            true => self.held = Some(self.trying),
-            false => self.broke = Some(self.trying),
+        self.failures = if held { 0 } else { self.failures + 1 };
+        if held {
+            self.held = Some(self.trying);
+        } else if self.failures == self.attempts {
+            self.failures = 0;
+            self.broke = Some(self.trying);
         }
     }
 }
@@ -54,7 +66,7 @@ mod tests {
     use super::*;
 
     fn search(knee: f64) -> (Vec<f64>, Option<f64>) {
-        let mut search = Search::new(4);
+        let mut search = Search::new(4, 1);
         let mut tried = Vec::new();
         while let Some(factor) = search.next() {
             tried.push(factor);
@@ -75,6 +87,20 @@ mod tests {
         let (tried, held) = search(0.3);
         assert_eq!(&tried[..3], [1.0, 0.5, 0.25]);
         assert!(held.is_some_and(|held| (0.25..=0.3).contains(&held)));
+    }
+
+    #[test]
+    fn breaking_once_may_be_an_accident() {
+        let mut search = Search::new(0, 2);
+        let mut tried = Vec::new();
+        while let Some(factor) = search.next() {
+            // The first attempt at 2 fails, and both at 4.
+            let held = factor < 2.0 || (factor < 4.0 && tried.last() == Some(&factor));
+            tried.push(factor);
+            search.told(held);
+        }
+        assert_eq!(tried, [1.0, 2.0, 2.0, 4.0, 4.0]);
+        assert_eq!((search.held, search.broke), (Some(2.0), Some(4.0)));
     }
 
     #[test]
