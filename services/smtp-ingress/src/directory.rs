@@ -1,6 +1,6 @@
 //! The directory, asked with a deadline; answers it gave a short while ago stand in for it while it is away.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 use postrider_proto::directory::directory_client::DirectoryClient;
@@ -20,7 +20,7 @@ const MOST: u64 = 20_000;
 pub(crate) struct Directory {
     link: Link,
     deadline: Duration,
-    known: Cache<String, ResolveResponse>,
+    known: Cache<String, (ResolveResponse, Instant)>,
 }
 
 impl Directory {
@@ -41,16 +41,27 @@ impl Directory {
         };
         match self.ask(client.resolve(request)).await {
             Ok(answer) => {
-                // Only what leads to acceptance is worth knowing later; and it takes as long as the message anyway.
+                // Only what leads to acceptance is worth knowing later.
                 if answer.kind() == Meaning::Local {
-                    self.known.insert(address.to_owned(), answer.clone());
+                    self.remember(address, &answer);
                 } else {
                     self.known.invalidate(address);
                 }
                 Ok(answer)
             }
-            Err(failure) if failure.is_temporary() => self.known.get(address).ok_or(failure),
+            Err(failure) if failure.is_temporary() => {
+                self.known.get(address).map(|(answer, _)| answer).ok_or(failure)
+            }
             Err(failure) => Err(failure),
+        }
+    }
+
+    /// Keeps an answer for at least half of [`KEPT`]: to look is much cheaper than to write.
+    fn remember(&self, address: &str, answer: &ResolveResponse) {
+        let young = |(known, at): (ResolveResponse, Instant)| known == *answer && at.elapsed() < KEPT / 2;
+        if !self.known.get(address).is_some_and(young) {
+            self.known
+                .insert(address.to_owned(), (answer.clone(), Instant::now()));
         }
     }
 
