@@ -1,6 +1,10 @@
 //! What a durable delivery of 4 KiB costs in the embedded engine: alone, and with others in a batch. Mostly the disk's syncs.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark stops at the first surprise"
+)]
 
 use std::time::Duration;
 

@@ -20,8 +20,9 @@ pub(crate) const MAX_READ: u64 = 1 << 20;
 const COLLECT: usize = 256 << 10;
 /// Bytes read at a time when a stored message is described again.
 const WINDOW: u64 = 256 << 10;
-/// The most Message-IDs by which a message finds its conversation: its own, and the nearest of its ancestors.
-const MAX_HASHES: usize = 16;
+/// How many of the nearest ancestors, beside the first of all, lead a message to its conversation. Each that is new in the account becomes
+/// a row, and whoever names the same root or a near relative is found by fewer as well as by many.
+const NEAREST: usize = 4;
 
 /// What is known of a content.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Described {
     pub size: u64,
     /// The encoded description.
     pub description: Bytes,
-    /// Hashes of the Message-IDs by which it finds its conversation: nearest ancestor first, its own last.
+    /// Hashes of the Message-IDs by which it finds its conversation: nearest ancestor first, then the root, its own last.
     pub hashes: Vec<u64>,
     /// Whether it names ancestors.
     has_ancestors: bool,
@@ -40,11 +41,17 @@ pub(crate) struct Described {
 
 impl Described {
     fn new(description: &Description) -> Self {
-        let own = Some(&description.message_id).filter(|id| !id.is_empty());
-        let ancestors = description.references.iter().rev().filter(|id| !id.is_empty());
-        let room = MAX_HASHES - usize::from(own.is_some());
-        let mut hashes: Vec<u64> = Vec::with_capacity(MAX_HASHES.min(description.references.len() + 1));
-        for hash in ancestors.take(room).chain(own).map(|id| xxh3_64(id.as_bytes())) {
+        let ancestors = &description.references;
+        let own = Some(&description.message_id);
+        let ids = ancestors
+            .iter()
+            .rev()
+            .take(NEAREST)
+            .chain(ancestors.first())
+            .chain(own);
+        let mut hashes: Vec<u64> = Vec::with_capacity(NEAREST.min(ancestors.len()) + 2);
+        for id in ids.filter(|id| !id.is_empty()) {
+            let hash = xxh3_64(id.as_bytes());
             if !hashes.contains(&hash) {
                 hashes.push(hash);
             }

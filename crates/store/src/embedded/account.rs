@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use postrider_embedded::{Holder, Result as Job, Transaction};
 use postrider_types::{AccountId, ContentId, DeliveryId, FolderId, Uid, Version};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::{Embedded, commit, rows};
 use crate::Result;
@@ -313,18 +313,28 @@ struct OldChanges {
     more: bool,
 }
 
+/// Several hashes a statement: each statement takes and gives back a lock on the database, which costs as much as the search.
 fn read_references(db: &Connection, account: AccountId, hashes: &[u64]) -> Job<Vec<Reference>> {
-    let mut select =
-        db.prepare_cached("SELECT thread FROM account_reference WHERE account = ?1 AND hash = ?2")?;
+    let mut select = db.prepare_cached(
+        "SELECT hash, thread FROM account_reference
+         WHERE account = ?1 AND hash IN (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let reference = |row: &Row<'_>| -> rusqlite::Result<Reference> {
+        Ok(Reference {
+            hash: row.get::<_, i64>(0)? as u64,
+            thread: postrider_types::ThreadId::from_bytes(row.get(1)?),
+        })
+    };
     let mut found = Vec::with_capacity(hashes.len());
-    for &hash in hashes {
-        let row = select
-            .query_row(params![account.get(), hash as i64], |row| row.get(0))
-            .optional()?;
-        found.extend(row.map(|thread| Reference {
-            hash,
-            thread: postrider_types::ThreadId::from_bytes(thread),
-        }));
+    for some in hashes.chunks(8) {
+        // All places are filled, in turns: a value that stands there twice is found once.
+        let mut keys = [account.get() as i64; 9];
+        for (key, hash) in keys.iter_mut().skip(1).zip(some.iter().cycle()) {
+            *key = *hash as i64;
+        }
+        for row in select.query_map(params_from_iter(keys), reference)? {
+            found.push(row?);
+        }
     }
     Ok(found)
 }
