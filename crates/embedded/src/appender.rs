@@ -53,14 +53,17 @@ impl Appender {
         loop {
             let batch = self.waiting.take(self.options.batch_bytes);
             if batch.is_empty() {
-                return;
+                break;
             }
             let batch = self.place(batch);
             if batch.is_empty() {
                 self.waiting.done();
             } else if committer.send(batch).is_err() {
-                return;
+                break;
             }
+        }
+        if let Some(open) = self.open.take() {
+            open.close();
         }
     }
 
@@ -96,8 +99,12 @@ impl Appender {
         let full = |open: &OpenSegment| open.end() >= self.options.segment_bytes;
         let mut open = match self.open.take() {
             Some(open) if !full(&open) => open,
-            _ => {
-                let open = OpenSegment::create(self.files.dir(), self.numbers.take())?;
+            full => {
+                if let Some(full) = full {
+                    full.close();
+                }
+                let open =
+                    OpenSegment::create(self.files.dir(), self.numbers.take(), self.options.segment_bytes)?;
                 self.numbers.open.store(open.number(), Ordering::Release);
                 open
             }

@@ -280,7 +280,7 @@ fn recover(connection: &Connection, dir: &Path, options: &Options) -> Result<(Op
         }
     }
     let open = last
-        .map(|(number, committed)| OpenSegment::reopen(dir, number, committed))
+        .map(|(number, committed)| OpenSegment::reopen(dir, number, committed, options.segment_bytes))
         .transpose()?;
     Ok((open, next + 1))
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::Record;
@@ -11,6 +12,11 @@ use crate::{Error, Result};
 /// How many pieces one `writev` takes at most (Linux: 1,024).
 const PIECES: usize = 1020;
 
+/// Bytes of zeros that are written ahead of small batches. A sync after a write that makes a file longer goes through the journal of the file
+/// system; one after a write into bytes that are there does not, which is a third less work and half the way to the disk. Start-up cuts them
+/// off, as any tail behind the last committed record.
+const AHEAD: u64 = 1 << 20;
+
 /// A shared segment open for appending. Only stage 1 has one.
 pub(crate) struct OpenSegment {
     number: u64,
@@ -18,6 +24,10 @@ pub(crate) struct OpenSegment {
     file: File,
     /// Where the next record goes: everything before it is synced, or about to be by the same call.
     end: u64,
+    /// How long the file is: from `end` on there are zeros.
+    length: u64,
+    /// How long it may become, the last batch apart.
+    full: u64,
     /// Its directory entry is durable.
     entered: bool,
     usable: bool,
@@ -34,14 +44,16 @@ pub(crate) struct Faults {
 }
 
 impl OpenSegment {
-    /// A new one.
-    pub(crate) fn create(dir: &Path, number: u64) -> Result<Self> {
+    /// A new one, that is to be about so many bytes long.
+    pub(crate) fn create(dir: &Path, number: u64, full: u64) -> Result<Self> {
         let (path, file) = create(dir, number)?;
         Ok(Self {
             number,
             path,
             file,
             end: 0,
+            length: 0,
+            full,
             entered: false,
             usable: true,
             #[cfg(test)]
@@ -50,7 +62,7 @@ impl OpenSegment {
     }
 
     /// One of an earlier run, whose committed records end at `end`: what is behind is cut.
-    pub(crate) fn reopen(dir: &Path, number: u64, end: u64) -> Result<Self> {
+    pub(crate) fn reopen(dir: &Path, number: u64, end: u64, full: u64) -> Result<Self> {
         let path = dir.join(name(number));
         let open = || {
             let mut file = OpenOptions::new().read(true).write(true).open(&path)?;
@@ -64,6 +76,8 @@ impl OpenSegment {
             path,
             file,
             end,
+            length: end,
+            full,
             entered: true,
             usable: true,
             #[cfg(test)]
@@ -91,6 +105,14 @@ impl OpenSegment {
         self.usable
     }
 
+    /// Nothing more is appended: the zeros behind the last record go.
+    pub(crate) fn close(self) {
+        if self.usable && self.length > self.end {
+            // What cannot be cut now is cut at the next start.
+            let _ = self.file.set_len(self.end);
+        }
+    }
+
     /// Appends the records and makes them durable, with one sync. After an error nothing was appended.
     pub(crate) fn append(&mut self, dir: &Path, records: &[&Record]) -> Result<Vec<Located>> {
         let mut located = Vec::with_capacity(records.len());
@@ -107,8 +129,9 @@ impl OpenSegment {
             });
             end += record.length() as u64;
         }
-        if let Err(error) = self.write(records) {
+        if let Err(error) = self.write(records, end) {
             // Take back what was written of it.
+            self.length = self.end;
             let cut = self
                 .file
                 .set_len(self.end)
@@ -125,10 +148,17 @@ impl OpenSegment {
         }
         self.usable = true;
         self.end = end;
+        self.length = self.length.max(end);
         Ok(located)
     }
 
-    fn write(&mut self, records: &[&Record]) -> io::Result<()> {
+    fn write(&mut self, records: &[&Record], end: u64) -> io::Result<()> {
+        // A large batch would use up the zeros at once, and then all its bytes would have been written twice.
+        if end > self.length && end - self.end <= AHEAD / 8 {
+            let ahead = self.full.saturating_sub(end).min(AHEAD);
+            self.file.write_all_at(&vec![0; ahead as usize], end)?;
+            self.length = end + ahead;
+        }
         #[cfg(test)]
         if std::mem::take(&mut self.faults.write) {
             self.file.write_all(b"half of a rec")?;

@@ -120,7 +120,7 @@ mod tests {
     fn stored(length: usize) -> (tempfile::TempDir, Vec<u8>, Located, File) {
         let dir = tempfile::tempdir().unwrap();
         let body: Vec<u8> = (0..length).map(|at| (at * 7 % 253) as u8).collect();
-        let mut segment = OpenSegment::create(dir.path(), 1).unwrap();
+        let mut segment = OpenSegment::create(dir.path(), 1, 1 << 20).unwrap();
         let other = Record::new(ContentId::generate(), Bytes::from_static(b"other"));
         let record = Record::new(ContentId::generate(), body.clone().into());
         let located = segment.append(dir.path(), &[&other, &record]).unwrap();
