@@ -51,7 +51,9 @@ fn operations(c: &mut Criterion) {
     c.bench_function("first unseen", |b| b.iter(|| index.first_unseen()));
     let unseen = index.without_flag(SystemFlag::Seen);
     let third: UidSet = (1..=last.0).step_by(3).map(Uid).collect();
-    c.bench_function("union of a million", |b| b.iter(|| unseen.union(black_box(&third))));
+    c.bench_function("union of a million", |b| {
+        b.iter(|| unseen.union(black_box(&third)))
+    });
     c.bench_function("intersection of a million", |b| {
         b.iter(|| index.uids().intersection(black_box(&third)));
     });

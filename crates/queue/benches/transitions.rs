@@ -1,11 +1,17 @@
 //! What the way of a unit through the queue costs without a disk: in, claimed, sent, gone.
 
-#![allow(clippy::unwrap_used, clippy::panic, missing_docs, reason = "a benchmark stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark stops at the first surprise"
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use postrider_queue::engine::Holds;
 use postrider_queue::suite::new_unit;
@@ -16,6 +22,10 @@ struct NoHolds;
 
 #[async_trait]
 impl Holds for NoHolds {
+    async fn put(&self, _: ContentId, _: Bytes) -> Result<()> {
+        Ok(())
+    }
+
     async fn hold(&self, _: ContentId, _: UnitId) -> Result<()> {
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! What the server half costs for a pipelined transaction with a message of 4 KiB, everything but the network.
 
-#![allow(clippy::panic, missing_docs, reason = "a benchmark stops at the first surprise")]
+#![allow(
+    clippy::panic,
+    missing_docs,
+    reason = "a benchmark stops at the first surprise"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -12,7 +16,8 @@ use postrider_smtp::Reply;
 use postrider_smtp::server::{Config, Event, Server};
 use postrider_wire::{Session, Step};
 
-const ENVELOPE: &[u8] = b"MAIL FROM:<alice@crepes.fr> SIZE=4096 BODY=8BITMIME\r\nRCPT TO:<bob@hamburger.edu>\r\nDATA\r\n";
+const ENVELOPE: &[u8] =
+    b"MAIL FROM:<alice@crepes.fr> SIZE=4096 BODY=8BITMIME\r\nRCPT TO:<bob@hamburger.edu>\r\nDATA\r\n";
 const LINE: &[u8] = b"Do you like ketchup? How about pickles? And what of a little mustard then?\r\n";
 
 /// Steps until the session wants input; octets of content it gave.
@@ -48,10 +53,7 @@ fn transaction(c: &mut Criterion) {
             input.extend_from_slice(ENVELOPE);
             run(&mut server, now, &mut input, &mut output);
             input.extend_from_slice(&message);
-            assert_eq!(
-                run(&mut server, now, &mut input, &mut output),
-                message.len() - 3
-            );
+            assert_eq!(run(&mut server, now, &mut input, &mut output), message.len() - 3);
         });
     });
     group.finish();
