@@ -149,8 +149,12 @@ impl Run {
         let started = Timestamp::now();
         let run = number(&options, started);
         let directory = ledger_directory(&options.out);
-        let ledger = Ledger::open(&directory, run)
-            .with_context(|| format!("cannot open the ledger in {}", directory.display()))?;
+        let ledger = Ledger::open(&directory, run).with_context(|| {
+            format!(
+                "cannot open the ledger in {} (every run needs an --out of its own)",
+                directory.display()
+            )
+        })?;
         // Takes a moment: before the clock runs.
         let letters = Letters::new(
             options.seed,
