@@ -370,6 +370,24 @@ fn nobody_gets_a_message_to_nobody() {
     }
 }
 
+/// RSET and the MAIL behind it are said together; the reply to RSET does not mean that nothing is open.
+#[test]
+fn refusals_in_a_row_do_not_reach_the_next_message() {
+    for refused in 1..4 {
+        let mut messages = vec![(envelope(&["nobody@hamburger.edu"]), vec![]); refused];
+        let good = (
+            envelope(&["bob@hamburger.edu"]),
+            vec![Bytes::from_static(b"y\r\n")],
+        );
+        messages.extend([good.clone(), good]);
+        let joined =
+            Joined::new(server::Config::default(), client::Config::default(), 100_000).send(messages);
+        assert_eq!(joined.messages.len(), 2, "after {refused} refused ones");
+        assert!(delivered(&joined.outcomes[refused].verdicts[0]));
+        assert!(delivered(&joined.outcomes[refused + 1].verdicts[0]));
+    }
+}
+
 #[test]
 fn many_recipients_and_a_limit() {
     let mut config = server::Config::default();

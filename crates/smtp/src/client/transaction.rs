@@ -227,7 +227,8 @@ impl Client {
                 break;
             };
             match expect {
-                Expect::Reset => self.needs_reset = !reply.is_positive(),
+                // MAIL was said behind it by now, so a good reply says nothing about what is open.
+                Expect::Reset => self.needs_reset |= !reply.is_positive(),
                 // The server's transaction is over, whatever the reply (RFC 5321 §4.1.1.4); the next one may have begun.
                 // Only a chunk that came for nobody may have left it open.
                 Expect::End => {
@@ -261,6 +262,7 @@ impl Client {
             match transaction.next {
                 Next::Reset => {
                     output.extend_from_slice(b"RSET\r\n");
+                    self.needs_reset = false;
                     transaction.awaited.push_back(Expect::Reset);
                     transaction.next = Next::Mail;
                 }
