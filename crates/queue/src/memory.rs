@@ -298,7 +298,7 @@ impl Units for Memory {
 impl WakeUps for Memory {
     async fn schedule(&self, wake_ups: Vec<WakeUp>) -> Result<()> {
         let fault = self.before("schedule")?;
-        self.timer.add(&wake_ups);
+        self.timer.add(&wake_ups, (self.clock)());
         Self::after(fault, "schedule", ())
     }
 

@@ -15,6 +15,9 @@ use crate::engine::{Lane, WakeUp};
 /// A place in the order: due time, then unit.
 pub(crate) type Place = (u64, UnitId);
 
+/// A wake-up in its lane: its place, and the generation.
+type Entry = (u64, UnitId, u64);
+
 /// Behind everything.
 pub(crate) const END: Place = (u64::MAX, UnitId::from_bytes([255; 16]));
 
@@ -28,7 +31,7 @@ pub(crate) struct Timer {
 /// One lane.
 #[derive(Default)]
 struct Waiting {
-    window: BTreeSet<(u64, UnitId, u64)>,
+    window: BTreeSet<Entry>,
     /// Up to here the window is complete.
     edge: Place,
     /// Up to here wake-ups are taken: the edge, or beyond it while the rows there are being read.
@@ -52,12 +55,13 @@ impl Timer {
         }
     }
 
-    /// Takes wake-ups up to the edge; those beyond it are on disk.
-    pub(crate) fn add(&self, wake_ups: &[WakeUp]) {
+    /// Takes wake-ups up to the edge, and what is due already: it would otherwise wait behind all that is due before it on
+    /// disk (and is found there once more). The others beyond the edge are on disk.
+    pub(crate) fn add(&self, wake_ups: &[WakeUp], now: u64) {
         let mut lanes = self.lanes.lock();
         for wake_up in wake_ups {
             let lane = &mut lanes[wake_up.lane as usize];
-            if (wake_up.due, wake_up.unit) <= lane.taken {
+            if (wake_up.due, wake_up.unit) <= lane.taken || wake_up.due <= now {
                 lane.window
                     .insert((wake_up.due, wake_up.unit, wake_up.generation));
             }
@@ -67,14 +71,17 @@ impl Timer {
         self.changed.notify_one();
     }
 
-    /// Removes and returns what is due, first attempts first but never retries not at all.
+    /// Removes and returns what is due, first attempts first but never retries not at all. Of first attempts the oldest and
+    /// the newest are taken in equal parts, so that new mail does not wait until a long backlog has been looked through.
     pub(crate) fn pop(&self, now: u64, limit: usize) -> Vec<WakeUp> {
         let mut lanes = self.lanes.lock();
         let mut found = Vec::new();
         let share = limit.div_ceil(4);
         lanes[Lane::Later as usize].pop(Lane::Later, now, share, &mut found);
         let left = limit - found.len();
-        lanes[Lane::Fresh as usize].pop(Lane::Fresh, now, left, &mut found);
+        lanes[Lane::Fresh as usize].pop(Lane::Fresh, now, left.div_ceil(2), &mut found);
+        let left = limit - found.len();
+        lanes[Lane::Fresh as usize].pop_newest(Lane::Fresh, now, left, &mut found);
         let left = limit - found.len();
         lanes[Lane::Later as usize].pop(Lane::Later, now, left, &mut found);
         found
@@ -87,6 +94,14 @@ impl Timer {
             .iter()
             .filter_map(|lane| lane.window.first().map(|first| first.0))
             .min()
+    }
+
+    /// Whether there may be something due beyond an edge, and room for it.
+    pub(crate) fn is_behind(&self, now: u64) -> bool {
+        let lanes = self.lanes.lock();
+        lanes
+            .iter()
+            .any(|lane| lane.edge.0 <= now && lane.window.len() < self.capacity / 2)
     }
 
     /// The edge of a lane up to which the window is complete, its epoch, and whether there is room to move the edge on.
@@ -140,15 +155,20 @@ impl Waiting {
                 Some((due, ..)) if *due <= now => {}
                 _ => return,
             }
-            if let Some((due, unit, generation)) = self.window.pop_first() {
-                found.push(WakeUp {
-                    unit,
-                    generation,
-                    due,
-                    lane,
-                    token: 0,
-                });
+            if let Some(first) = self.window.pop_first() {
+                found.push(wake_up(lane, first));
             }
+        }
+    }
+
+    fn pop_newest(&mut self, lane: Lane, now: u64, limit: usize, found: &mut Vec<WakeUp>) {
+        let last = (now, UnitId::from_bytes([255; 16]), u64::MAX);
+        for _ in 0..limit {
+            let Some(newest) = self.window.range(..=last).next_back().copied() else {
+                return;
+            };
+            self.window.remove(&newest);
+            found.push(wake_up(lane, newest));
         }
     }
 
@@ -165,6 +185,16 @@ impl Waiting {
                 self.epoch += 1;
             }
         }
+    }
+}
+
+fn wake_up(lane: Lane, (due, unit, generation): Entry) -> WakeUp {
+    WakeUp {
+        unit,
+        generation,
+        due,
+        lane,
+        token: 0,
     }
 }
 
@@ -220,6 +250,33 @@ mod tests {
     }
 
     #[test]
+    fn new_mail_does_not_wait_behind_a_backlog() {
+        let timer = Timer::new(1000, Place::default());
+        let fresh = |due, unit| WakeUp {
+            lane: Lane::Fresh,
+            ..wake_up(due, unit)
+        };
+        let backlog: Vec<WakeUp> = (0..600).map(|unit| fresh(50, unit)).collect();
+        let (edge, epoch, _) = timer.edge(Lane::Fresh);
+        assert_eq!(edge, Place::default());
+        assert!(timer.close(Lane::Fresh, epoch, (50, backlog[599].unit), &backlog));
+        // Beyond the edge: what is on disk between the two has not been read.
+        timer.add(&[fresh(100, 7)], 100);
+        timer.add(&[fresh(200, 8)], 100);
+        let taken = timer.pop(100, 8);
+        assert_eq!(taken.len(), 8);
+        assert!(
+            taken.contains(&fresh(100, 7)) && taken.contains(&backlog[0]),
+            "{taken:?}"
+        );
+        assert_eq!(
+            timer.pop(1000, 1000).len(),
+            593,
+            "what is due later is read from the rows"
+        );
+    }
+
+    #[test]
     fn the_place_before() {
         let place = |due, unit: u128| (due, UnitId::from_bytes(unit.to_be_bytes()));
         assert_eq!(previous(place(5, 9)), place(5, 8));
@@ -240,10 +297,10 @@ mod tests {
                         if number % 3 == 0 {
                             let snapshot = disk.clone();
                             disk.insert((new.due, new.unit));
-                            load(&timer, &snapshot, now, 3, || timer.add(std::slice::from_ref(&new)));
+                            load(&timer, &snapshot, now, 3, || timer.add(std::slice::from_ref(&new), now));
                         } else {
                             disk.insert((new.due, new.unit));
-                            timer.add(&[new]);
+                            timer.add(&[new], now);
                         }
                     }
                     2 => now += number / 4,

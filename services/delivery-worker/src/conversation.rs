@@ -9,9 +9,11 @@
 //! recorded beside the connection: a message costs one round trip.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use postrider_queue::engine::WakeUp;
 use postrider_queue::{Claim, Outcome};
 use postrider_runtime::{Handler, Port};
@@ -144,14 +146,25 @@ impl Conversation {
     }
 
     /// Begins the next message behind the one whose reply is awaited, if one waits.
-    async fn ahead(&mut self, session: &mut Client) {
+    async fn ahead(&mut self, session: &mut Client, port: &mut dyn Port) -> io::Result<()> {
         if !self.may_go_on(session) {
-            return;
+            return Ok(());
         }
-        let Some(wake_up) = self.site.pop() else { return };
-        if let Some(claim) = self.shared.claim(wake_up).await {
-            self.begin(session, claim).await;
+        let Some(wake_up) = self.site.pop() else {
+            return Ok(());
+        };
+        let mut beginning = pin!(async {
+            if let Some(claim) = self.shared.claim(wake_up).await {
+                self.begin(session, claim).await;
+            }
+        });
+        // Usually all of it is in memory, and one write serves both messages. What takes time must not keep the first one
+        // back.
+        if beginning.as_mut().now_or_never().is_some() {
+            return Ok(());
         }
+        let (flushed, ()) = tokio::join!(port.flush(), beginning);
+        flushed
     }
 
     fn quit(&mut self, session: &mut Client) {
@@ -318,7 +331,7 @@ impl Handler<Client> for Conversation {
                 self.ready(session).await;
             }
             Event::Content => self.content(session).await,
-            Event::Ahead => self.ahead(session).await,
+            Event::Ahead => self.ahead(session, port).await?,
             Event::Finished(outcome) => self.finished(&outcome.verdicts).await,
             Event::Failed(failure) => self.failed(failure),
         }

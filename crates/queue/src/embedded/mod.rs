@@ -369,7 +369,7 @@ impl Units for Embedded {
 #[async_trait]
 impl WakeUps for Embedded {
     async fn schedule(&self, wake_ups: Vec<WakeUp>) -> Result<()> {
-        self.inner.timer.add(&wake_ups);
+        self.inner.timer.add(&wake_ups, (self.inner.clock)());
         Ok(())
     }
 

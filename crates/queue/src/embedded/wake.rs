@@ -22,6 +22,9 @@ impl Embedded {
     pub(super) async fn take_due(&self, limit: usize) -> Result<Vec<WakeUp>> {
         loop {
             let now = (self.inner.clock)();
+            if self.inner.timer.is_behind(now) {
+                self.load(now).await?;
+            }
             let due = self.inner.timer.pop(now, limit.max(1));
             if !due.is_empty() {
                 return Ok(due);
