@@ -145,12 +145,15 @@ impl Soak {
     /// One cycle after the other. A cycle has one node for all faults that need it in nothing special, so that it grows and
     /// ages; the others have a node of their own.
     async fn cycles(&mut self, faults: &[&'static dyn Fault], deadline: Instant) -> Result<()> {
+        let over = |fault: &dyn Fault| Instant::now() + seconds(BESIDE + fault.length()) > deadline;
         for cycle in 1.. {
+            if cycle > 1 && faults.iter().all(|fault| over(*fault)) {
+                break;
+            }
             let node = self.base.join(format!("node-{cycle}"));
             let plain = Site::start(&self.binary, node.clone(), Dress::Plain).await?;
             for fault in faults {
-                let over = Instant::now() + seconds(BESIDE + fault.length()) > deadline;
-                if self.interrupt.is_cancelled() || (cycle > 1 && over) {
+                if self.interrupt.is_cancelled() || (cycle > 1 && over(*fault)) {
                     return plain.stop().await;
                 }
                 self.turn(*fault, &plain).await?;

@@ -3,8 +3,9 @@
 //! On a small tmpfs in a mount namespace of the server's own, filled with a file (ENOSPC). Where no such namespace is
 //! allowed, by the limit on the size of files (`RLIMIT_FSIZE`, EFBIG): no file can grow.
 //!
-//! **Must hold:** mail is refused for now (4yz), nothing that was answered is lost, and when there is room again it goes on
-//! by itself, without being started again.
+//! **Must hold:** mail is refused for now (4yz), nothing that was answered is lost, and when there is room again it goes on by
+//! itself. After EFBIG it is started again: to the database that is a failed disk, not a full one, and then the server
+//! promises no more than to stop writing until then.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -68,12 +69,13 @@ impl Fault for DiskFull {
             }
             scene.mark("room on the disk again");
             answer?;
-            let how = if small {
-                "tmpfs, ENOSPC"
-            } else {
-                "RLIMIT_FSIZE, EFBIG"
-            };
-            Ok(Seen::Done(format!("{FULL} s, {how}")))
+            if small {
+                return Ok(Seen::Done(format!("{FULL} s, tmpfs, ENOSPC")));
+            }
+            scene.kill_and_restart().await?;
+            Ok(Seen::Done(format!(
+                "{FULL} s, RLIMIT_FSIZE, EFBIG, started again"
+            )))
         })
     }
 }

@@ -10,7 +10,7 @@ use super::scene::Scene;
 pub const MIB: u64 = 1 << 20;
 
 /// Resident memory that the server may have under the load of a soak, when a fault states nothing else.
-pub const BUDGET: u64 = 512 * MIB;
+pub const BUDGET: u64 = 384 * MIB;
 
 /// Something that is done to a server under load, and taken back.
 ///
