@@ -11,6 +11,9 @@ use crate::report::data::Environment;
 /// Paired ratios that are further from their median than this are too noisy to quote.
 const NOISE: f64 = 0.25;
 
+/// The kernel counts CPU in steps of 10 ms; what took less than a few of them says nothing.
+const COARSE: f64 = 0.05;
+
 /// A comparison, whole: what `compare.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Comparison {
@@ -194,7 +197,7 @@ fn generator_bound(name: &str, rounds: &[Sample]) -> Option<String> {
         sum(|sample| sample.server_cpu),
         sum(|sample| sample.generator_cpu),
     );
-    (generator > server && !rounds.is_empty())
+    (generator > server.max(COARSE))
         .then(|| format!("generator-bound: it used more CPU than {name}; CPU per unit decides"))
 }
 
