@@ -77,7 +77,7 @@ pub fn share(share: f64) -> String {
 
 fn three_digits(number: f64) -> String {
     match number {
-        n if n == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         n if !n.is_finite() => "–".to_owned(),
         n if n < 0.0095 => format!("{n:.1e}"),
         n if n < 0.9995 => trimmed(format!("{n:.3}")),
