@@ -4,6 +4,7 @@ mod attempt;
 mod connect;
 mod content;
 mod conversation;
+mod depth;
 mod dispatch;
 mod grpc;
 mod keep;

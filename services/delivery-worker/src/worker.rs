@@ -106,6 +106,10 @@ impl Worker {
             let shared = shared.clone();
             async move { shared.keeper.run(&shared.queue).await }
         });
+        let depth = tokio::spawn({
+            let shared = shared.clone();
+            async move { crate::depth::watch(&shared.queue).await }
+        });
         let mut dispatcher = tokio::spawn(Dispatcher::new(shared.clone()).run(growing));
         tokio::select! {
             () = drain.cancelled() => {}
@@ -113,6 +117,7 @@ impl Worker {
         }
         shared.drain.cancel();
         reconciler.abort();
+        depth.abort();
         let _ = dispatcher.await;
         shared.tasks.close();
         if tokio::time::timeout(shared.settings.drain, shared.tasks.wait())
