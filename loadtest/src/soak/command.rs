@@ -34,7 +34,8 @@ const BESIDE: u64 = 35;
 /// Torment a Postrider node under load; exit status 1 when anything was lost, doubled, too big or did not come back.
 ///
 /// In turns: killed, stopped, its disk full, without descriptors, its clock stepped, 10,000 connections from one address, slow
-/// clients on every port, clients that never read. Needs no root. What a fault does and what must hold is in --list.
+/// clients on every port, clients that never read. Needs no root. After each: nothing lost or doubled, memory within its
+/// budget, every service answers again by itself within 10 s.
 #[derive(Debug, Args)]
 pub struct Command {
     /// For how long; every fault has at least one turn (about six minutes for all).
