@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use crate::{Error, Options, Result};
@@ -96,6 +97,9 @@ fn prepare(connection: &Connection, cache_kib: i64) -> Result<()> {
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(256);
+    // Plans do not depend on the values that are bound; otherwise every new value of a LIMIT would make a statement be
+    // prepared again, which costs more than most of them do.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
