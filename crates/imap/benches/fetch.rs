@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use criterion::{Criterion, criterion_group, criterion_main};
 use postrider_imap::Command;
 use postrider_imap::response::{FetchLine, Syntax};
+use postrider_message::SummaryView;
 use postrider_types::{Flags, Keyword, SystemFlag};
 
 const MESSAGE: &str = "From: Alice Example <alice@crepes.fr>\r\nTo: Bob <bob@hamburger.edu>, carol@hamburger.edu\r\n\
@@ -35,6 +36,19 @@ fn lines(criterion: &mut Criterion) {
             });
         },
     );
+    let stored = description.encode();
+    criterion.bench_function("FETCH line: UID ENVELOPE from a stored description", |bencher| {
+        bencher.iter(|| {
+            if out.len() > 1 << 19 {
+                out.clear();
+            }
+            let summary = SummaryView::new(black_box(&stored)).expect("it was just made");
+            let mut line = FetchLine::start(&mut out, 123_456, Syntax::Rev1);
+            line.uid(&mut out, 234_567);
+            line.envelope(&mut out, summary.envelope);
+            line.end(&mut out);
+        });
+    });
     for text in [
         "UID FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE)",
         "NOOP",

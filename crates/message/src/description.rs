@@ -109,7 +109,7 @@ impl Summary {
     }
 }
 
-fn after_format(data: &[u8]) -> Result<&[u8], Error> {
+pub(crate) fn after_format(data: &[u8]) -> Result<&[u8], Error> {
     match data.split_first() {
         Some((&FORMAT, rest)) => Ok(rest),
         _ => Err(Error::Description),

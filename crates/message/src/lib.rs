@@ -28,6 +28,7 @@ pub mod subject;
 pub mod text;
 pub mod trace;
 pub mod transfer;
+mod view;
 pub mod word;
 pub mod xtext;
 
@@ -38,6 +39,7 @@ pub use description::{
 };
 pub use error::Error;
 pub use section::SectionText;
+pub use view::{AddressView, AddressesView, EnvelopeView, SummaryView};
 
 /// What of `bytes` a range names; short where it reaches past the end.
 fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> &[u8] {

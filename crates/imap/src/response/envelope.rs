@@ -7,33 +7,33 @@
 //! ```
 
 use bytes::{BufMut, BytesMut};
-use postrider_message::{Envelope, EnvelopeAddress};
+use postrider_message::{AddressesView, EnvelopeView};
 
 use super::text::{Syntax, nstring};
 
-pub(super) fn put(out: &mut BytesMut, envelope: &Envelope, syntax: Syntax) {
+pub(super) fn put(out: &mut BytesMut, envelope: EnvelopeView<'_>, syntax: Syntax) {
     out.put_u8(b'(');
-    text(out, envelope.date.as_deref(), syntax);
-    text(out, envelope.subject.as_deref(), syntax);
-    addresses(out, &envelope.from, syntax);
+    text(out, envelope.date, syntax);
+    text(out, envelope.subject, syntax);
+    addresses(out, envelope.from_addresses(), syntax);
     addresses(out, envelope.sender_or_from(), syntax);
     addresses(out, envelope.reply_to_or_from(), syntax);
-    addresses(out, &envelope.to, syntax);
-    addresses(out, &envelope.cc, syntax);
-    addresses(out, &envelope.bcc, syntax);
-    text(out, envelope.in_reply_to.as_deref(), syntax);
-    nstring(out, envelope.message_id.as_deref().map(str::as_bytes), syntax);
+    addresses(out, envelope.to(), syntax);
+    addresses(out, envelope.cc(), syntax);
+    addresses(out, envelope.bcc(), syntax);
+    text(out, envelope.in_reply_to, syntax);
+    nstring(out, envelope.message_id, syntax);
     out.put_u8(b')');
 }
 
 /// `nstring` and a space.
-fn text(out: &mut BytesMut, value: Option<&str>, syntax: Syntax) {
-    nstring(out, value.map(str::as_bytes), syntax);
+fn text(out: &mut BytesMut, value: Option<&[u8]>, syntax: Syntax) {
+    nstring(out, value, syntax);
     out.put_u8(b' ');
 }
 
 /// A list of addresses, or NIL, and a space.
-fn addresses(out: &mut BytesMut, list: &[EnvelopeAddress], syntax: Syntax) {
+fn addresses(out: &mut BytesMut, list: AddressesView<'_>, syntax: Syntax) {
     if list.is_empty() {
         out.put_slice(b"NIL ");
         return;
@@ -41,10 +41,10 @@ fn addresses(out: &mut BytesMut, list: &[EnvelopeAddress], syntax: Syntax) {
     out.put_u8(b'(');
     for address in list {
         out.put_u8(b'(');
-        text(out, address.name.as_deref(), syntax);
-        text(out, address.route.as_deref(), syntax);
-        text(out, address.mailbox.as_deref(), syntax);
-        nstring(out, address.host.as_deref().map(str::as_bytes), syntax);
+        text(out, address.name, syntax);
+        text(out, address.route, syntax);
+        text(out, address.mailbox, syntax);
+        nstring(out, address.host, syntax);
         out.put_u8(b')');
     }
     out.put_slice(b") ");

@@ -5,7 +5,7 @@
 //! ```
 
 use bytes::{BufMut, BytesMut};
-use postrider_message::{Envelope, Part};
+use postrider_message::{EnvelopeView, Part};
 use postrider_types::{Flags, Keyword};
 
 use super::mailbox::flag_list;
@@ -96,9 +96,9 @@ impl FetchLine {
     }
 
     /// `ENVELOPE (…)`
-    pub fn envelope(&mut self, out: &mut BytesMut, value: &Envelope) {
+    pub fn envelope<'a>(&mut self, out: &mut BytesMut, value: impl Into<EnvelopeView<'a>>) {
         self.name(out, b"ENVELOPE ");
-        envelope::put(out, value, self.syntax);
+        envelope::put(out, value.into(), self.syntax);
     }
 
     /// `BODYSTRUCTURE (…)`, or without extension data `BODY (…)`.

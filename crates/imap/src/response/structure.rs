@@ -57,8 +57,8 @@ fn single(out: &mut BytesMut, part: &Part, extended: bool, syntax: Syntax) {
         (Kind::Message, Some(root)) => {
             out.put_u8(b' ');
             match &part.envelope {
-                Some(value) => envelope::put(out, value, syntax),
-                None => envelope::put(out, &Default::default(), syntax),
+                Some(value) => envelope::put(out, (&**value).into(), syntax),
+                None => envelope::put(out, Default::default(), syntax),
             }
             out.put_u8(b' ');
             put(out, root, extended, syntax);
