@@ -25,6 +25,9 @@ use crate::watch::Subscription;
 
 /// How long IDLE waits after a failure before it looks again.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Messages of which is remembered that their client is ahead of the view: all that others change while one command runs, but
+/// for a multitude.
+const MAX_AHEAD: usize = 10_000;
 
 /// A mailbox that is open. Idle, it costs this box: bitmaps are shared with every session that looks at the folder.
 pub(crate) struct Selected {
@@ -92,12 +95,13 @@ impl Selected {
     }
 
     /// The client was told a state that may be later than the view: it is not to hear of an earlier one again.
-    fn note_ahead(&mut self, state: &FlagState) {
-        if state.modseq > self.view.current().version().0 {
-            self.ahead
-                .get_or_insert_default()
-                .0
-                .insert(state.uid, state.modseq);
+    pub fn note_ahead(&mut self, uid: Uid, modseq: u64) {
+        if modseq <= self.view.current().version().0 {
+            return;
+        }
+        let ahead = &mut self.ahead.get_or_insert_default().0;
+        if ahead.len() < MAX_AHEAD {
+            ahead.insert(uid, modseq);
         }
     }
 
@@ -180,7 +184,9 @@ impl Selected {
             .view
             .announce(port.output(), occasion.enabled, occasion.expunges);
         self.settled = occasion.expunges;
-        told.states.values().for_each(|state| self.note_ahead(state));
+        told.states
+            .values()
+            .for_each(|state| self.note_ahead(state.uid, state.modseq));
         self.tell(store, port, occasion.enabled, &changed, states).await?;
         self.forget_ahead();
         Ok(Presence::Here)
@@ -284,7 +290,7 @@ impl Selected {
             if self.is_behind(state) {
                 continue;
             }
-            self.note_ahead(state);
+            self.note_ahead(state.uid, state.modseq);
             let FlagState {
                 uid,
                 flags,

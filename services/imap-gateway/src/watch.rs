@@ -21,6 +21,9 @@ use crate::store::Store;
 /// The first wait before a broken stream is opened again; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// How long changes of what is watched gather before the stream is told. News of an account in this time are told by the
+/// mail store when it hears of the account, since it is asked for everything after the version that is known.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// Which accounts are watched, and how far each has come.
 #[derive(Default)]
@@ -33,8 +36,10 @@ pub(crate) struct Watcher {
 #[derive(Default)]
 struct Watched {
     accounts: HashMap<AccountId, Entry>,
-    /// Accounts whose being watched the stream has not been told of.
+    /// Accounts that came to be watched, or are no longer, since the stream was told.
     untold: HashSet<AccountId>,
+    /// Accounts that the stream watches.
+    told: HashSet<AccountId>,
 }
 
 struct Entry {
@@ -154,6 +159,7 @@ impl Watcher {
             let mut watched = self.state.lock();
             let all = watched.accounts.keys().copied().collect();
             watched.untold = all;
+            watched.told.clear();
         }
         let mut news = store.watch(self.clone().requests()).await?;
         while let Some(response) = news.message().await? {
@@ -170,20 +176,33 @@ impl Watcher {
                     return Some((request, watcher));
                 }
                 watcher.wishes.notified().await;
+                // Many sessions are over as soon as this, and the stream need not hear of them.
+                tokio::time::sleep(GATHER).await;
             }
         })
     }
 
     fn next_request(&self) -> Option<WatchRequest> {
         let mut watched = self.state.lock();
-        let account = *watched.untold.iter().next()?;
-        watched.untold.remove(&account);
-        let entry = watched.accounts.get(&account);
-        Some(WatchRequest {
-            account: account.get(),
-            since: entry.map_or(0, |entry| entry.news.latest.load(Ordering::Acquire)),
-            stop: entry.is_none(),
-        })
+        loop {
+            let account = *watched.untold.iter().next()?;
+            watched.untold.remove(&account);
+            let since = watched
+                .accounts
+                .get(&account)
+                .map(|entry| entry.news.latest.load(Ordering::Acquire));
+            let changed = match since {
+                Some(_) => watched.told.insert(account),
+                None => watched.told.remove(&account),
+            };
+            if changed {
+                return Some(WatchRequest {
+                    account: account.get(),
+                    since: since.unwrap_or(0),
+                    stop: since.is_none(),
+                });
+            }
+        }
     }
 
     fn unsubscribe(&self, account: AccountId) {
