@@ -134,6 +134,38 @@ impl Database {
         .await
     }
 
+    /// Ranges of contents (id, offset, length), each as [`Database::read_content`] gives it, with the content's length: of as many, from
+    /// the first on, as `most` bytes allow, but one at least. One that cannot be read ends them; that the first one cannot is the result.
+    pub async fn read_contents(
+        &self,
+        ranges: Vec<(ContentId, u64, u64)>,
+        most: u64,
+    ) -> Result<Vec<(Bytes, u64)>> {
+        let files = Arc::clone(&self.core.files);
+        self.read(move |connection| {
+            let (mut read, mut bytes) = (Vec::with_capacity(ranges.len()), 0);
+            for (content, offset, length) in ranges {
+                let is_first = read.is_empty();
+                let piece = with_file(connection, &files, content, |file, at| {
+                    let wanted = length.min(at.length.saturating_sub(offset));
+                    let fits = is_first || bytes + wanted <= most;
+                    let piece = fits.then(|| segment::read_range(file, at, offset, length));
+                    Ok((piece.transpose()?, at.length))
+                });
+                match piece {
+                    Ok((Some(piece), whole)) => {
+                        bytes += piece.len() as u64;
+                        read.push((piece, whole));
+                    }
+                    Err(error) if read.is_empty() => return Err(error),
+                    Ok((None, _)) | Err(_) => break,
+                }
+            }
+            Ok(read)
+        })
+        .await
+    }
+
     /// The length of a content in bytes, `None` if there is no such content.
     pub async fn content_length(&self, content: ContentId) -> Result<Option<u64>> {
         self.read(move |connection| Ok(locate(connection, content)?.map(|at| at.length)))

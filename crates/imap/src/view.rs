@@ -175,6 +175,19 @@ impl View {
         self.known.contains(uid).then(|| self.known.rank(uid))
     }
 
+    /// The same, for one message after the other: near the one before, it costs only the way from there.
+    pub fn sequence_after(&self, before: &mut Option<(Uid, u32)>, uid: Uid) -> Option<u32> {
+        if !self.known.contains(uid) {
+            return None;
+        }
+        let sequence = match *before {
+            Some((last, sequence)) if last < uid => sequence + self.known.range_len(Uid(last.0 + 1)..=uid),
+            _ => self.known.rank(uid),
+        };
+        *before = Some((uid, sequence));
+        Some(sequence)
+    }
+
     /// The message of a sequence number.
     pub fn uid(&self, sequence: u32) -> Option<Uid> {
         self.known.select(sequence)
@@ -530,8 +543,14 @@ mod tests {
                 }
                 prop_assert_eq!(view.exists() as usize, client.places.len());
                 prop_assert_eq!(uids(&view.resolve(&MessageSet::Saved, true).unwrap()), saved.clone());
+                let mut before = None;
                 for (at, uid) in client.places.iter().enumerate() {
                     prop_assert_eq!(view.sequence(Uid(*uid)), Some(at as u32 + 1));
+                    prop_assert_eq!(view.sequence_after(&mut before, Uid(*uid)), Some(at as u32 + 1));
+                }
+                // Backwards it starts anew, and gaps are no matter.
+                for (at, uid) in client.places.iter().enumerate().rev().chain(client.places.iter().enumerate().step_by(3)) {
+                    prop_assert_eq!(view.sequence_after(&mut before, Uid(*uid)), Some(at as u32 + 1));
                 }
             }
         }

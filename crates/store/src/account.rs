@@ -257,7 +257,8 @@ pub enum Outcome {
 /// * A row never refers to a content that is not durable.
 /// * `Error::Unknown` may have committed or not; reading `head` afterwards tells (its `last_commit`), and keeps telling.
 /// * `head`, and every read made after it by the same caller, sees at least the commits acknowledged before the call.
-/// * Ranges are inclusive, results ascend by key; a page holds at most `limit` rows, and a short page is the last.
+/// * Ranges are inclusive, results ascend by key; a page holds at most `limit` rows, and a short page is the last
+///   (unless its descriptions are as large as was asked for).
 /// * A missing account behaves as one at version 0 without rows.
 #[async_trait]
 pub trait AccountEngine: Send + Sync + 'static {
@@ -279,13 +280,24 @@ pub trait AccountEngine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<MessageRow>>;
 
-    /// Message rows of a folder with their descriptions (empty bytes where one is missing).
+    /// Message rows of a folder with their descriptions (empty bytes where one is missing). The page ends with the row whose
+    /// description makes `most` bytes of all of them.
     async fn described_messages(
         &self,
         account: AccountId,
         folder: FolderId,
         uids: RangeInclusive<Uid>,
         limit: usize,
+        most: usize,
+    ) -> Result<Vec<(MessageRow, Bytes)>>;
+
+    /// The same of messages named by UID, as [`AccountEngine::messages_by_uid`] finds them.
+    async fn described_by_uid(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &[Uid],
+        most: usize,
     ) -> Result<Vec<(MessageRow, Bytes)>>;
 
     /// Message rows named by UID, ascending; missing ones are left out. At most 1,000 UIDs a call.

@@ -26,6 +26,10 @@ pub trait ContentEngine: Send + Sync + 'static {
     /// Bytes from `offset`, at most `length`; shorter at the end, empty past it. `NotFound` if there is no such content.
     async fn read(&self, id: ContentId, offset: u64, length: u64) -> Result<Bytes>;
 
+    /// Reads several ranges, each as `read` does, in one go: of as many of them, from the first on, as `most` bytes allow,
+    /// but one at least. One that cannot be read ends them; that the first one cannot be is the error.
+    async fn read_many(&self, ranges: &[ContentRange], most: u64) -> Result<Vec<ContentPiece>>;
+
     /// Its length in bytes, `None` if there is no such content.
     async fn length(&self, id: ContentId) -> Result<Option<u64>>;
 
@@ -38,6 +42,26 @@ pub trait ContentEngine: Send + Sync + 'static {
     /// Deletes contents put before `before` (milliseconds since the Unix epoch) that nobody holds, a bounded
     /// amount a call, and gives their space back; says how many, and whether more is left.
     async fn sweep(&self, before: u64) -> Result<Sweep>;
+}
+
+/// What to read of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentRange {
+    /// Which.
+    pub content: ContentId,
+    /// The first byte.
+    pub offset: u64,
+    /// At most so many.
+    pub length: u64,
+}
+
+/// What was read of a content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentPiece {
+    /// The bytes of the range that there are.
+    pub data: Bytes,
+    /// Bytes of the whole content.
+    pub total: u64,
 }
 
 /// A content being written.

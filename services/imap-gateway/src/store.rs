@@ -253,6 +253,13 @@ impl Store {
         Ok(self.ask(self.client().read_content(request)).await?.data)
     }
 
+    /// Ranges of several messages: of as many of them, from the first on, as the mail store gives at once.
+    pub async fn contents(&self, ranges: Vec<wire::ReadContentRequest>) -> Result<Vec<Bytes>, Failure> {
+        let request = wire::ReadContentsRequest { ranges };
+        let pieces = self.ask(self.client().read_contents(request)).await?.pieces;
+        Ok(pieces.into_iter().map(|piece| piece.data).collect())
+    }
+
     /// Stores content as it comes; the stream's end is the content's. The content's id.
     pub async fn put(
         &self,

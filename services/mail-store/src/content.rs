@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use postrider_message::{Describer, Description, Facts};
 use postrider_proto::Failure;
+use postrider_store::content::{ContentPiece, ContentRange};
 use postrider_types::{ContentId, ThreadId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -16,6 +17,8 @@ use crate::service::Service;
 
 /// The most bytes of one answer.
 pub(crate) const MAX_READ: u64 = 1 << 20;
+/// The most ranges of one answer.
+const MAX_RANGES: usize = 1000;
 /// A message up to this size is collected and stored at once, a larger one is written as it comes, in bytes.
 const COLLECT: usize = 256 << 10;
 /// Bytes read at a time when a stored message is described again.
@@ -143,27 +146,21 @@ impl Service {
         Ok((id, described))
     }
 
-    /// Bytes of a message from an offset, and its whole size (ReadContent). A length of 0 is the most there can be.
-    pub async fn read_content(
-        &self,
-        id: ContentId,
-        offset: u64,
-        length: u64,
-    ) -> Result<(Bytes, u64), Failure> {
-        let total = match self.descriptions.get(&id) {
-            Some(described) => described.size,
-            None => self.length(id).await?,
-        };
-        let length = if length == 0 {
-            MAX_READ
-        } else {
-            length.min(MAX_READ)
-        };
-        if offset >= total {
-            return Ok((Bytes::new(), total));
+    /// Bytes of a message from an offset, and its whole size (ReadContent).
+    pub async fn read_content(&self, range: ContentRange) -> Result<ContentPiece, Failure> {
+        let pieces = self.read_contents(&[range]).await?;
+        pieces
+            .into_iter()
+            .next()
+            .ok_or_else(|| not_found("no such message content"))
+    }
+
+    /// The same of several messages, as many as are one answer (ReadContents).
+    pub async fn read_contents(&self, ranges: &[ContentRange]) -> Result<Vec<ContentPiece>, Failure> {
+        if ranges.len() > MAX_RANGES {
+            return Err(invalid(format!("at most {MAX_RANGES} ranges are read at a time")));
         }
-        let data = self.contents.read(id, offset, length).await.map_err(storage)?;
-        Ok((data, total))
+        self.contents.read_many(ranges, MAX_READ).await.map_err(storage)
     }
 
     /// What is known of a stored content; it is read and described again if that is not remembered.

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use postrider_index::UidSet;
 use postrider_proto::Failure;
+use postrider_proto::mailstore::ReadContentRequest;
+use postrider_store::content::ContentRange;
 use postrider_types::{AccountId, ContentId, DeliveryId, Flags, FolderId, Keyword};
 
+use crate::content::MAX_READ;
 use crate::failure::{invalid, no_such_folder};
 
 pub(crate) fn account(id: u64) -> Result<AccountId, Failure> {
@@ -16,6 +19,16 @@ pub(crate) fn account(id: u64) -> Result<AccountId, Failure> {
 
 pub(crate) fn content(bytes: &[u8]) -> Result<ContentId, Failure> {
     ContentId::from_slice(bytes).ok_or_else(|| invalid("a content id has 16 bytes"))
+}
+
+/// What to read of a content; a length of 0 is the most there can be.
+pub(crate) fn content_range(range: &ReadContentRequest) -> Result<ContentRange, Failure> {
+    let length = if range.length == 0 { MAX_READ } else { range.length };
+    Ok(ContentRange {
+        content: content(&range.content_id)?,
+        offset: range.offset,
+        length: length.min(MAX_READ),
+    })
 }
 
 /// The id to store inline content under; a fresh one unless it is given.

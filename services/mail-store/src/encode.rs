@@ -9,15 +9,21 @@ use postrider_store::account::{Change, ChangeRow, FlagState, FolderRow, MessageR
 use postrider_types::{Keyword, Uid, Version};
 
 use crate::delivery::Delivered;
+use crate::rows::Described;
 
 /// Bytes of rows that one answer of a stream has at most, unless a single row has more: far below what the transport
 /// takes ([`postrider_proto::MAX_MESSAGE_BYTES`]), however large the descriptions are that senders made us write.
 const ANSWER: usize = 1 << 20;
 /// What a row's numbers and ids take at most.
 const NUMBERS: usize = 100;
+/// Bytes of an id.
+const ID: usize = 16;
 
 /// Cuts rows into answers of a bounded size.
 pub(crate) fn portions<T>(rows: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    if rows.iter().map(&size).sum::<usize>() <= ANSWER {
+        return if rows.is_empty() { Vec::new() } else { vec![rows] };
+    }
     let mut portions: Vec<Vec<T>> = Vec::new();
     let mut left = 0;
     for row in rows {
@@ -77,19 +83,29 @@ pub(crate) fn keywords(keywords: &[Keyword]) -> Vec<String> {
     keywords.iter().map(Keyword::to_string).collect()
 }
 
-pub(crate) fn message(row: &MessageRow, description: Bytes) -> wire::MessageRow {
-    wire::MessageRow {
-        uid: row.uid.0,
-        content_id: Bytes::copy_from_slice(row.content.as_bytes()),
-        thread_id: Bytes::copy_from_slice(row.thread.as_bytes()),
-        size: row.size,
-        received: row.received,
-        flags: u32::from(row.flags.bits()),
-        keywords: keywords(&row.keywords),
-        modseq: row.modseq.0,
-        description,
-        saved: row.saved,
+/// Rows that changed after a version. All their ids share one piece of memory.
+pub(crate) fn messages(rows: Vec<Described>, since: Version) -> Vec<wire::MessageRow> {
+    let mut ids = Vec::with_capacity(rows.len() * 2 * ID);
+    for (row, _) in &rows {
+        ids.extend_from_slice(row.content.as_bytes());
+        ids.extend_from_slice(row.thread.as_bytes());
     }
+    let ids = Bytes::from(ids);
+    let rows = rows.into_iter().zip((0..).step_by(2 * ID));
+    rows.filter(|((row, _), _)| row.modseq > since)
+        .map(|((row, description), at)| wire::MessageRow {
+            uid: row.uid.0,
+            content_id: ids.slice(at..at + ID),
+            thread_id: ids.slice(at + ID..at + 2 * ID),
+            size: row.size,
+            received: row.received,
+            flags: u32::from(row.flags.bits()),
+            keywords: keywords(&row.keywords),
+            modseq: row.modseq.0,
+            description,
+            saved: row.saved,
+        })
+        .collect()
 }
 
 /// Only what flags need: UID, flags, keywords, MODSEQ.

@@ -114,13 +114,31 @@ impl mail_store_server::MailStore for MailStore {
         &self,
         request: Request<wire::ReadContentRequest>,
     ) -> Answer<wire::ReadContentResponse> {
-        let request = request.into_inner();
-        let id = decode::content(&request.content_id)?;
-        let (data, total_size) = self
-            .service
-            .read_content(id, request.offset, request.length)
-            .await?;
-        answer(wire::ReadContentResponse { data, total_size })
+        let range = decode::content_range(&request.into_inner())?;
+        let piece = self.service.read_content(range).await?;
+        answer(wire::ReadContentResponse {
+            data: piece.data,
+            total_size: piece.total,
+        })
+    }
+
+    async fn read_contents(
+        &self,
+        request: Request<wire::ReadContentsRequest>,
+    ) -> Answer<wire::ReadContentsResponse> {
+        let ranges = request.into_inner().ranges;
+        let ranges = ranges
+            .iter()
+            .map(decode::content_range)
+            .collect::<Result<Vec<_>, _>>()?;
+        let pieces = self.service.read_contents(&ranges).await?;
+        let pieces = pieces.into_iter().map(|piece| wire::ReadContentResponse {
+            data: piece.data,
+            total_size: piece.total,
+        });
+        answer(wire::ReadContentsResponse {
+            pieces: pieces.collect(),
+        })
     }
 
     async fn get_account(
@@ -459,9 +477,7 @@ fn messages(pages: Pages, since: Version) -> impl Stream<Item = Result<wire::Lis
         let Some(page) = pages.next().await? else {
             return Ok(None);
         };
-        let rows = page.into_iter().filter(|(row, _)| row.modseq > since);
-        let rows = rows.map(|(row, description)| encode::message(&row, description));
-        let answers = encode::portions(rows.collect(), encode::message_size)
+        let answers = encode::portions(encode::messages(page, since), encode::message_size)
             .into_iter()
             .map(|messages| Ok(wire::ListMessagesResponse { messages }));
         Ok::<_, Status>(Some((stream::iter(answers), pages)))

@@ -177,3 +177,48 @@ async fn a_long_message_is_searched_to_its_end() {
         [1]
     );
 }
+
+/// More messages than a page has, more bytes than are read at a time, and among them one too long to be read ahead.
+#[tokio::test]
+async fn messages_read_together_are_told_apart() {
+    let (engine, mut client) = fresh();
+    for number in 1..=300 {
+        let length = if number == 70 { 300_000 } else { 8000 };
+        let body = format!("{}\r\nnumber {} of all", "hay ".repeat(length / 4), number % 100);
+        let text = letter(
+            &format!("{number}@a"),
+            "s",
+            &format!("<n{}.@a>", number % 50),
+            &body,
+        );
+        deliver(&mut client, 7, text).await;
+    }
+    for (key, expected) in [
+        (Key::Body("number 70 of".into()), vec![70, 170, 270]),
+        (Key::Text("NUMBER 1 of".into()), vec![1, 101, 201]),
+        (header("References", "n20."), vec![20, 70, 120, 170, 220, 270]),
+        (
+            and(vec![
+                header("References", "n20."),
+                Key::Body("number 20 of".into()),
+            ]),
+            vec![20, 120, 220],
+        ),
+    ] {
+        assert_eq!(search(&mut client, 7, INBOX, key).await, expected);
+    }
+    // Reading ahead may fail; what has to be read is read again.
+    let texts = Key::Body("number 1 of".into());
+    for before in 1..6 {
+        for _ in 0..before {
+            engine.inject(Operation::Read, Fault::Delay(std::time::Duration::ZERO));
+        }
+        engine.inject(Operation::Read, Fault::Unavailable);
+        let mut request = SearchMessagesRequest::default();
+        (request.account, request.folder, request.key) = (7, INBOX, Some(key(texts.clone())));
+        if let Ok(found) = client.search_messages(request).await {
+            let found = postrider_index::UidSet::from_bytes(&found.into_inner().uids).unwrap();
+            assert_eq!(found.iter().map(|uid| uid.0).collect::<Vec<_>>(), [1, 101, 201]);
+        }
+    }
+}

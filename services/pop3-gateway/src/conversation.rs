@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postrider_pop3::server::{Event, Refusal, Server};
-use postrider_proto::Kind;
 use postrider_proto::directory::AuthenticateResponse;
+use postrider_proto::{Failure, Kind};
 use postrider_runtime::{Handler, Port};
 use postrider_types::AccountId;
 
+use crate::ahead::Ahead;
 use crate::failure::{GONE, NO_STORE, store_refusal};
 use crate::listener::Shared;
 use crate::lock::Lock;
@@ -26,6 +27,7 @@ pub struct Conversation {
     /// Whose verifier was fetched.
     pub(crate) identity: Option<AuthenticateResponse>,
     pub(crate) open: Option<Open>,
+    ahead: Ahead,
 }
 
 /// A maildrop that is open.
@@ -41,12 +43,14 @@ impl Conversation {
             peer,
             identity: None,
             open: None,
+            ahead: Ahead::default(),
         }
     }
 
     /// Sends a message, or as much of it as is wanted.
-    async fn retrieve(&self, session: &mut Session, place: usize, port: &mut dyn Port) -> io::Result<()> {
-        let Some(message) = session.maildrop().and_then(|inbox| inbox.message(place)) else {
+    async fn retrieve(&mut self, session: &mut Session, place: usize, port: &mut dyn Port) -> io::Result<()> {
+        let inbox = session.maildrop();
+        let Some((inbox, message)) = inbox.and_then(|inbox| Some((inbox, inbox.message(place)?))) else {
             session.refused(GONE);
             return Ok(());
         };
@@ -55,7 +59,9 @@ impl Conversation {
             session.refused(NO_STORE);
             return Ok(());
         };
-        let mut piece = match self.first_piece(message).await {
+        let (store, sessions) = (&self.shared.store, &self.shared.ahead);
+        let read = self.ahead.first_piece(store, sessions, inbox, place, message);
+        let mut piece = match checked(message, read.await) {
             Ok(piece) => piece,
             Err(refusal) => {
                 session.refused(refusal);
@@ -85,15 +91,6 @@ impl Conversation {
         METRICS.retrieved.add(1, &[]);
         METRICS.bytes.add(sent, &[]);
         Ok(())
-    }
-
-    async fn first_piece(&self, message: Message) -> Result<Bytes, Refusal> {
-        match self.shared.store.read(message.content, 0).await {
-            Ok(piece) if piece.is_empty() && message.size > 0 => Err(GONE),
-            Ok(piece) => Ok(piece),
-            Err(failure) if failure.kind == Kind::NotFound => Err(GONE),
-            Err(failure) => Err(store_refusal(&failure)),
-        }
     }
 
     /// Deletes what was marked, and lets go of the maildrop.
@@ -149,6 +146,16 @@ impl Handler<Session> for Conversation {
 
     fn drain(&mut self, session: &mut Session) {
         session.drain();
+    }
+}
+
+/// A first piece, as a client can be told of it.
+fn checked(message: Message, piece: Result<Bytes, Failure>) -> Result<Bytes, Refusal> {
+    match piece {
+        Ok(piece) if piece.is_empty() && message.size > 0 => Err(GONE),
+        Ok(piece) => Ok(piece),
+        Err(failure) if failure.kind == Kind::NotFound => Err(GONE),
+        Err(failure) => Err(store_refusal(&failure)),
     }
 }
 

@@ -13,6 +13,7 @@ use postrider_runtime::{Gateway, Peer, Refusal};
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::ahead;
 use crate::conversation::Conversation;
 use crate::maildrop::Inbox;
 use crate::store::Store;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<dyn Counters>,
     pub(crate) leases: Arc<dyn Leases>,
     pub(crate) retrievals: Semaphore,
+    /// Sessions that hold messages nobody has asked for yet.
+    pub(crate) ahead: Arc<Semaphore>,
 }
 
 /// One listener's maker of sessions: `pop3` or `pop3s`.
@@ -64,6 +67,7 @@ impl Pop3 {
             shared: Arc::new(Shared {
                 store: Store::new(store, config.timeouts.store),
                 retrievals: Semaphore::new(config.retrievals.clamp(1, Semaphore::MAX_PERMITS)),
+                ahead: Arc::new(Semaphore::new(ahead::SESSIONS)),
                 directory,
                 counters: services.counters,
                 leases: services.leases,

@@ -8,6 +8,7 @@ use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::mailstore::open_folder_request::Folder;
 use postrider_proto::mailstore::{
     ExpungeMessagesRequest, ListMessagesRequest, MessageRow, OpenFolderRequest, ReadContentRequest,
+    ReadContentsRequest,
 };
 use postrider_proto::{Failure, Kind, Link};
 use postrider_types::{AccountId, ContentId, FolderId, Uid};
@@ -79,6 +80,20 @@ impl Store {
         Ok(within(self.timeout, self.client.clone().read_content(request))
             .await?
             .data)
+    }
+
+    /// The first pieces of several messages: of as many of them, from the first on, as the mail store gives at once.
+    pub(crate) async fn read_many(&self, contents: Vec<ContentId>) -> Result<Vec<Bytes>, Failure> {
+        let range = |content: ContentId| ReadContentRequest {
+            content_id: Bytes::copy_from_slice(content.as_bytes()),
+            offset: 0,
+            length: PIECE,
+        };
+        let request = ReadContentsRequest {
+            ranges: contents.into_iter().map(range).collect(),
+        };
+        let answer = within(self.timeout, self.client.clone().read_contents(request)).await?;
+        Ok(answer.pieces.into_iter().map(|piece| piece.data).collect())
     }
 
     /// Deletes messages from INBOX for good.

@@ -241,6 +241,26 @@ async fn a_large_message_comes_in_pieces() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_one_after_the_other_is_read_ahead_for() {
+    let texts: Vec<Vec<u8>> = [100, 200, 300, 70_000, 400, 500]
+        .iter()
+        .map(|length| [b"Subject: s\r\n\r\n".as_slice(), &vec![b'x'; *length], b"\r\n"].concat())
+        .collect();
+    let world = World::with(&texts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let node = Node::start(world);
+    let mut wire = node.log_in().await;
+    for (place, text) in texts.iter().enumerate() {
+        let lines = wire.lines(&format!("RETR {}", place + 1)).await;
+        assert_eq!(lines[0], format!("+OK {} octets", text.len()));
+        assert_eq!(lines[3].len(), text.len() - 16);
+        assert!(wire.ask(&format!("DELE {}", place + 1)).await.starts_with("+OK"));
+    }
+    // The first was not expected, the large one is read alone, and then nothing was held.
+    assert_eq!(*node.world.read_together.lock(), [2, 2]);
+    assert!(wire.ask("QUIT").await.starts_with("+OK"));
+}
+
+#[tokio::test]
 async fn a_message_that_breaks_off_ends_the_connection() {
     let world = World::with(&[&[b'x'; 5000]]);
     world.most_at_once.store(1000, Ordering::Relaxed);

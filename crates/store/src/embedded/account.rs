@@ -86,6 +86,7 @@ impl AccountEngine for Embedded {
         folder: FolderId,
         uids: RangeInclusive<Uid>,
         limit: usize,
+        most: usize,
     ) -> Result<Vec<(MessageRow, Bytes)>> {
         let read = move |db: &Connection| {
             let mut select = db.prepare_cached(
@@ -95,9 +96,51 @@ impl AccountEngine for Embedded {
                  FROM account_message AS message
                  WHERE account = ?1 AND folder = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid LIMIT ?5",
             )?;
-            let range = params![account.get(), folder.0, uids.start().0, uids.end().0, limit];
-            let described = |row: &rusqlite::Row<'_>| Ok((rows::message(row)?, rows::bytes(row, 10)?));
-            select.query_and_then(range, described)?.collect()
+            let mut found = select.query(params![
+                account.get(),
+                folder.0,
+                uids.start().0,
+                uids.end().0,
+                limit
+            ])?;
+            let mut page = DescribedPage::new(most);
+            while !page.is_full()
+                && let Some(row) = found.next()?
+            {
+                page.push(row)?;
+            }
+            Ok(page.rows)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn described_by_uid(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &[Uid],
+        most: usize,
+    ) -> Result<Vec<(MessageRow, Bytes)>> {
+        let uids = keys(uids)?;
+        let read = move |db: &Connection| {
+            let snapshot = db.unchecked_transaction()?;
+            let mut select = snapshot.prepare_cached(
+                "SELECT folder, uid, content, thread, size, received, saved, flags, keywords, modseq,
+                     (SELECT data FROM account_description AS description
+                      WHERE description.account = ?1 AND description.content = message.content)
+                 FROM account_message AS message WHERE account = ?1 AND folder = ?2 AND uid = ?3",
+            )?;
+            let mut page = DescribedPage::new(most);
+            let mut uids = uids.into_iter();
+            while !page.is_full()
+                && let Some(uid) = uids.next()
+            {
+                let mut found = select.query(params![account.get(), folder.0, uid.0])?;
+                if let Some(row) = found.next()? {
+                    page.push(row)?;
+                }
+            }
+            Ok(page.rows)
         };
         Ok(self.db.read(read).await?)
     }
@@ -302,6 +345,34 @@ impl AccountEngine for Embedded {
         }
         more |= again || last.is_some();
         Ok(more)
+    }
+}
+
+/// Rows with descriptions, until these are large enough.
+struct DescribedPage {
+    rows: Vec<(MessageRow, Bytes)>,
+    bytes: usize,
+    most: usize,
+}
+
+impl DescribedPage {
+    fn new(most: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            bytes: 0,
+            most,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.most && !self.rows.is_empty()
+    }
+
+    fn push(&mut self, row: &rusqlite::Row<'_>) -> Job<()> {
+        let description = rows::bytes(row, 10)?;
+        self.bytes += description.len();
+        self.rows.push((rows::message(row)?, description));
+        Ok(())
     }
 }
 

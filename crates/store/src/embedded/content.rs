@@ -7,7 +7,7 @@ use postrider_types::{ContentId, UnitId};
 
 use super::Embedded;
 use crate::Result;
-use crate::content::{ContentEngine, ContentWriter, Sweep};
+use crate::content::{ContentEngine, ContentPiece, ContentRange, ContentWriter, Sweep};
 
 /// Contents above this many bytes get a segment of their own even when they are put whole, so that they neither delay the batch they
 /// would be in nor have to be moved when their neighbours die.
@@ -33,6 +33,15 @@ impl ContentEngine for Embedded {
 
     async fn read(&self, id: ContentId, offset: u64, length: u64) -> Result<Bytes> {
         Ok(self.db.read_content(id, offset, length).await?)
+    }
+
+    async fn read_many(&self, ranges: &[ContentRange], most: u64) -> Result<Vec<ContentPiece>> {
+        let ranges = ranges
+            .iter()
+            .map(|range| (range.content, range.offset, range.length));
+        let read = self.db.read_contents(ranges.collect(), most).await?;
+        let piece = |(data, total)| ContentPiece { data, total };
+        Ok(read.into_iter().map(piece).collect())
     }
 
     async fn length(&self, id: ContentId) -> Result<Option<u64>> {

@@ -145,6 +145,24 @@ impl Account {
             .map(|(_, row)| row)
     }
 
+    /// Rows with their descriptions, until these have `most` bytes.
+    fn described<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a MessageRow>,
+        most: usize,
+    ) -> Vec<(MessageRow, Bytes)> {
+        let (mut described, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let description = self.descriptions.get(&row.content).cloned().unwrap_or_default();
+            bytes += description.len();
+            described.push((row.clone(), description));
+            if bytes >= most {
+                break;
+            }
+        }
+        described
+    }
+
     /// Drops at most `left` rows; how many it dropped.
     fn expire(&mut self, changes_before: u64, now: u64, left: usize) -> usize {
         let mut dropped = 0;
@@ -226,22 +244,33 @@ impl AccountEngine for Memory {
         folder: FolderId,
         uids: RangeInclusive<Uid>,
         limit: usize,
+        most: usize,
     ) -> Result<Vec<(MessageRow, Bytes)>> {
         let look = |state: &State| {
             let Some(account) = state.account(account) else {
                 return Ok(Vec::new());
             };
-            let describe = |row: &MessageRow| {
-                (
-                    row.clone(),
-                    account
-                        .descriptions
-                        .get(&row.content)
-                        .cloned()
-                        .unwrap_or_default(),
-                )
+            Ok(account.described(account.range(folder, &uids).take(limit), most))
+        };
+        self.looking(look).await
+    }
+
+    async fn described_by_uid(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &[Uid],
+        most: usize,
+    ) -> Result<Vec<(MessageRow, Bytes)>> {
+        let uids = keys(uids)?;
+        let look = |state: &State| {
+            let Some(account) = state.account(account) else {
+                return Ok(Vec::new());
             };
-            Ok(account.range(folder, &uids).take(limit).map(describe).collect())
+            let rows = uids
+                .iter()
+                .filter_map(|uid| account.messages.get(&(folder, *uid)));
+            Ok(account.described(rows, most))
         };
         self.looking(look).await
     }

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use postrider_types::{AccountId, ContentId, UnitId};
 
 use super::{Memory, State};
-use crate::content::{ContentEngine, ContentWriter, Sweep};
+use crate::content::{ContentEngine, ContentPiece, ContentRange, ContentWriter, Sweep};
 use crate::{Error, Result, unix_millis};
 
 /// Contents deleted by one sweep at most.
@@ -86,6 +86,17 @@ impl Contents {
         self.contents.get(&id).ok_or_else(|| not_found(id))
     }
 
+    fn read(&self, range: ContentRange) -> Result<ContentPiece> {
+        let data = &self.get(range.content)?.data;
+        let total = data.len() as u64;
+        let from = range.offset.min(total);
+        let to = from.saturating_add(range.length).min(total);
+        Ok(ContentPiece {
+            data: data.slice(from as usize..to as usize),
+            total,
+        })
+    }
+
     fn sweep(&mut self, before: u64) -> Sweep {
         let mut sweep = Sweep::default();
         while let Some((put, id)) = self.unheld.first().copied().filter(|(put, _)| *put < before) {
@@ -118,12 +129,29 @@ impl ContentEngine for Memory {
     }
 
     async fn read(&self, id: ContentId, offset: u64, length: u64) -> Result<Bytes> {
-        let look = move |state: &State| {
-            let data = &state.contents.get(id)?.data;
-            let size = data.len() as u64;
-            let from = offset.min(size);
-            let to = from.saturating_add(length).min(size);
-            Ok(data.slice(from as usize..to as usize))
+        let range = ContentRange {
+            content: id,
+            offset,
+            length,
+        };
+        let piece = self.looking(move |state| state.contents.read(range)).await?;
+        Ok(piece.data)
+    }
+
+    async fn read_many(&self, ranges: &[ContentRange], most: u64) -> Result<Vec<ContentPiece>> {
+        let look = |state: &State| {
+            let (mut read, mut bytes) = (Vec::new(), 0);
+            for range in ranges {
+                match state.contents.read(*range) {
+                    Ok(piece) if read.is_empty() || bytes + piece.data.len() as u64 <= most => {
+                        bytes += piece.data.len() as u64;
+                        read.push(piece);
+                    }
+                    Err(error) if read.is_empty() => return Err(error),
+                    _ => break,
+                }
+            }
+            Ok(read)
         };
         self.looking(look).await
     }

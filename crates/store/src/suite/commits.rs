@@ -22,7 +22,7 @@ pub async fn a_missing_account_is_at_version_zero_without_rows(engine: &dyn Engi
     );
     assert_eq!(
         engine
-            .described_messages(ACCOUNT, FolderId::INBOX, ALL, 10)
+            .described_messages(ACCOUNT, FolderId::INBOX, ALL, 10, 1)
             .await
             .unwrap(),
         []
@@ -314,7 +314,7 @@ pub async fn a_move_is_one_commit(engine: &dyn Engine) {
         [(row.content, FolderId(2), Uid(9))]
     );
     let described = engine
-        .described_messages(ACCOUNT, FolderId(2), ALL, 10)
+        .described_messages(ACCOUNT, FolderId(2), ALL, 10, 1)
         .await
         .unwrap();
     assert!(!described[0].1.is_empty());

@@ -5,6 +5,7 @@ use postrider_types::{AccountId, ContentId, UnitId, Version};
 
 use super::{Engine, commit, delivery, later, must, sweep_all};
 use crate::account::{DescriptionRow, Outcome, Rows};
+use crate::content::{ContentPiece, ContentRange};
 use crate::{Error, unix_millis};
 
 const ACCOUNT: AccountId = AccountId::new(13);
@@ -41,6 +42,67 @@ pub async fn what_was_put_is_read_at_any_offset(engine: &dyn Engine) {
             );
         }
     }
+}
+
+pub async fn several_are_read_at_once(engine: &dyn Engine) {
+    let bodies: Vec<Vec<u8>> = [10, 0, 100_000, 300].into_iter().map(body).collect();
+    let mut ids = Vec::new();
+    for body in &bodies {
+        ids.push(ContentId::generate());
+        engine.put(ids[ids.len() - 1], body.clone().into()).await.unwrap();
+    }
+    let range = |at: usize, offset, length| ContentRange {
+        content: ids[at],
+        offset,
+        length,
+    };
+    let piece = |at: usize, range: std::ops::Range<usize>| ContentPiece {
+        data: Bytes::copy_from_slice(&bodies[at][range]),
+        total: bodies[at].len() as u64,
+    };
+    let ranges = [
+        range(0, 3, 100),
+        range(1, 0, 100),
+        range(2, 65_000, 2000),
+        range(3, 400, 1),
+        range(0, 0, 10),
+    ];
+    let pieces = [
+        piece(0, 3..10),
+        piece(1, 0..0),
+        piece(2, 65_000..67_000),
+        piece(3, 300..300),
+        piece(0, 0..10),
+    ];
+    // The bytes that are allowed, and how many ranges that makes.
+    for (most, count) in [
+        (u64::MAX, 5),
+        (2017, 5),
+        (2016, 4),
+        (2006, 2),
+        (7, 2),
+        (6, 1),
+        (0, 1),
+    ] {
+        assert!(
+            engine.read_many(&ranges, most).await.unwrap() == pieces[..count],
+            "{most}"
+        );
+    }
+    assert_eq!(engine.read_many(&[], 9).await.unwrap(), []);
+    let missing = ContentRange {
+        content: ContentId::generate(),
+        ..ranges[0]
+    };
+    assert!(
+        engine
+            .read_many(&[ranges[0], missing, ranges[1]], 1000)
+            .await
+            .unwrap()
+            == pieces[..1]
+    );
+    let none = engine.read_many(&[missing, ranges[0]], 1000).await;
+    assert!(matches!(none, Err(Error::NotFound(_))));
 }
 
 pub async fn missing_contents_are_not_found(engine: &dyn Engine) {

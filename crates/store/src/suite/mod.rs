@@ -58,6 +58,7 @@ macro_rules! engine_suite {
             reads::snapshots_are_replaced_by_later_ones,
             reads::accounts_are_listed_in_order,
             contents::what_was_put_is_read_at_any_offset,
+            contents::several_are_read_at_once,
             contents::missing_contents_are_not_found,
             contents::putting_the_same_again_succeeds,
             contents::a_writer_shows_nothing_before_it_finishes,

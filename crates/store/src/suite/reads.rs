@@ -62,7 +62,7 @@ pub async fn described_messages_carry_their_descriptions(engine: &dyn Engine) {
     }
     must(engine, commit(ACCOUNT, Version(1), put)).await;
     let read = engine
-        .described_messages(ACCOUNT, FolderId(2), Uid(2)..=Uid(9), 9)
+        .described_messages(ACCOUNT, FolderId(2), Uid(2)..=Uid(9), 9, usize::MAX)
         .await
         .unwrap();
     assert_eq!(
@@ -73,10 +73,25 @@ pub async fn described_messages_carry_their_descriptions(engine: &dyn Engine) {
         ]
     );
     let page = engine
-        .described_messages(ACCOUNT, FolderId(2), Uid(0)..=Uid(9), 1)
+        .described_messages(ACCOUNT, FolderId(2), Uid(0)..=Uid(9), 1, usize::MAX)
         .await
         .unwrap();
     assert_eq!(page.len(), 1);
+    let named = [9, 3, 2, 2].map(Uid);
+    let found = engine
+        .described_by_uid(ACCOUNT, FolderId(2), &named, usize::MAX)
+        .await;
+    assert_eq!(found.unwrap(), read);
+    let (all, named) = (Uid(1)..=Uid(9), [1, 2, 3].map(Uid));
+    // How many bytes are enough, and how many rows have them: each description has 16.
+    for (most, count) in [(0, 1), (1, 1), (16, 1), (17, 2), (32, 2), (33, 3)] {
+        let page = engine
+            .described_messages(ACCOUNT, FolderId(2), all.clone(), 9, most)
+            .await;
+        assert_eq!(page.unwrap().len(), count, "{most}");
+        let found = engine.described_by_uid(ACCOUNT, FolderId(2), &named, most).await;
+        assert_eq!(found.unwrap().len(), count, "{most}");
+    }
 }
 
 pub async fn messages_are_found_by_uid(engine: &dyn Engine) {

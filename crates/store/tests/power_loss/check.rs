@@ -122,7 +122,7 @@ async fn whole(engine: &Embedded) -> Result<(), String> {
         }
         let all = Uid(0)..=Uid(u32::MAX);
         for (row, description) in engine
-            .described_messages(account, FolderId::INBOX, all, 10_000)
+            .described_messages(account, FolderId::INBOX, all, 10_000, usize::MAX)
             .await
             .map_err(text)?
         {

@@ -145,6 +145,7 @@ impl MailStore for Store {
     type WatchStream = Streamed<ms::WatchResponse>;
 
     not_here! {
+        read_contents(ms::ReadContentsRequest) -> ms::ReadContentsResponse;
         get_account(ms::GetAccountRequest) -> ms::GetAccountResponse;
         remove_account(ms::RemoveAccountRequest) -> ms::RemoveAccountResponse;
         list_folders(ms::ListFoldersRequest) -> ms::ListFoldersResponse;

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use postrider_index::FolderIndex;
 use postrider_message::text::{PartText, Scope, Search, Stretch, header_contains, header_text, stretches};
-use postrider_message::{Description, Part, word};
+use postrider_message::{Description, Part, SummaryView, word};
 use postrider_proto::Failure;
 use postrider_store::account::MessageRow;
+use postrider_store::content::ContentRange;
 use postrider_types::AccountId;
 
 use super::key::{Cost, Field, Key, Query, Text, Which};
@@ -27,6 +28,8 @@ pub(super) struct Evidence<'a> {
     sent: Option<Option<i64>>,
     /// Of each text of the query, whether the message has it.
     found: Vec<Option<bool>>,
+    /// Bytes of the message that were read already, and where they begin.
+    held: Option<(u64, Bytes)>,
 }
 
 impl<'a> Evidence<'a> {
@@ -37,33 +40,35 @@ impl<'a> Evidence<'a> {
             row,
             sent: None,
             found: vec![None; query.texts.len()],
+            held: None,
         }
     }
 
-    /// Whether the message is meant, reading as little as possible. `description` may be empty: it is read if needed.
+    /// Whether the message is meant, as far as its row and description say. `description` may be empty: it is read if needed.
     pub async fn decide(
         mut self,
         service: &Service,
         account: AccountId,
         description: &Bytes,
-    ) -> Result<bool, Failure> {
+    ) -> Result<Verdict<'a>, Failure> {
         if let Some(verdict) = self.verdict() {
-            return Ok(verdict);
+            return Ok(Verdict::Is(verdict));
         }
-        let described = match self.description(service, account, description).await? {
-            Some(described) => described,
-            None => return Ok(self.give_up()),
+        let data = self.stored_description(service, account, description).await?;
+        let Some(summary) = self.read(account, SummaryView::new(&data)) else {
+            return Ok(Verdict::Is(self.give_up()));
         };
-        self.take_description(&described);
+        self.take_summary(&summary);
         if let Some(verdict) = self.verdict() {
-            return Ok(verdict);
+            return Ok(Verdict::Is(verdict));
         }
-        self.read_header(service, &described).await?;
-        if let Some(verdict) = self.verdict() {
-            return Ok(verdict);
-        }
-        self.read_body(service, &described).await?;
-        Ok(self.give_up())
+        let Some(described) = self.read(account, Description::decode(&data)) else {
+            return Ok(Verdict::Is(self.give_up()));
+        };
+        Ok(Verdict::Open(Box::new(Open {
+            evidence: self,
+            described,
+        })))
     }
 
     /// Whether the message is meant, as far as that follows from what is known.
@@ -109,36 +114,41 @@ impl<'a> Evidence<'a> {
         })
     }
 
-    async fn description(
+    async fn stored_description(
         &self,
         service: &Service,
         account: AccountId,
         given: &Bytes,
-    ) -> Result<Option<Description>, Failure> {
-        let data = if given.is_empty() {
-            service
-                .engine
-                .description(account, self.row.content)
-                .await
-                .map_err(storage)?
-                .unwrap_or_default()
-        } else {
-            given.clone()
-        };
-        match Description::decode(&data) {
-            Ok(description) => Ok(Some(description)),
-            Err(error) => {
-                tracing::warn!(%account, content = %self.row.content, %error, "message cannot be searched");
-                Ok(None)
-            }
+    ) -> Result<Bytes, Failure> {
+        if !given.is_empty() {
+            return Ok(given.clone());
         }
+        let stored = service.engine.description(account, self.row.content).await;
+        Ok(stored.map_err(storage)?.unwrap_or_default())
     }
 
-    fn take_description(&mut self, description: &Description) {
-        self.sent = Some(description.envelope.sent().map(|date| date.day()));
-        let subject = description.envelope.subject.as_deref().map(word::decode);
+    /// What was made of a description; `None` when it is damaged.
+    fn read<T>(&self, account: AccountId, read: Result<T, postrider_message::Error>) -> Option<T> {
+        read.inspect_err(|error| {
+            tracing::warn!(%account, content = %self.row.content, %error, "message cannot be searched");
+        })
+        .ok()
+    }
+
+    fn take_summary(&mut self, summary: &SummaryView<'_>) {
+        let text = |text: Option<&[u8]>| text.map(|text| String::from_utf8_lossy(text).into_owned());
+        if self.query.has_sent {
+            let sent = text(summary.envelope.date).and_then(|date| postrider_message::date::parse(&date));
+            self.sent = Some(sent.map(|date| date.day()));
+        }
+        let is_subject =
+            |text: &Text| matches!(&text.field, Field::Header(name) if name.eq_ignore_ascii_case("subject"));
+        if !self.query.texts.iter().any(is_subject) {
+            return;
+        }
+        let subject = text(summary.envelope.subject).map(|subject| word::decode(&subject));
         for (text, found) in self.query.texts.iter().zip(&mut self.found) {
-            if matches!(&text.field, Field::Header(name) if name.eq_ignore_ascii_case("subject")) {
+            if is_subject(text) {
                 *found = Some(
                     subject
                         .as_deref()
@@ -148,30 +158,45 @@ impl<'a> Evidence<'a> {
         }
     }
 
+    /// What is needed of the message first: all of it when it is small and its text is to be searched.
+    fn wanted(&self, description: &Description) -> ContentRange {
+        let header = description.structure.header_range();
+        let range = if self.query.cost() == Cost::Body && self.row.size <= WINDOW {
+            0..self.row.size
+        } else {
+            header
+        };
+        ContentRange {
+            content: self.row.content,
+            offset: range.start,
+            length: range.end.saturating_sub(range.start).min(MAX_HEADER),
+        }
+    }
+
     async fn read_header(&mut self, service: &Service, description: &Description) -> Result<(), Failure> {
         if self.query.cost() < Cost::Header {
             return Ok(());
         }
         let range = description.structure.header_range();
         let block = self
-            .read(
+            .bytes(
                 service,
                 range.start,
                 range.end.saturating_sub(range.start).min(MAX_HEADER),
             )
             .await?;
-        let whole = header_text(&block);
-        for (text, found) in self
-            .query
-            .texts
-            .iter()
-            .zip(&mut self.found)
-            .filter(|(_, found)| found.is_none())
-        {
+        // Made only for those who want it.
+        let mut whole = None;
+        for (text, found) in open(self.query, &mut self.found) {
             match &text.field {
                 Field::Header(name) => *found = Some(header_contains(&block, name, &text.needle)),
-                Field::Text if text.needle.is_in(&whole) => *found = Some(true),
-                Field::Text | Field::Body => {}
+                Field::Text => {
+                    let whole = whole.get_or_insert_with(|| header_text(&block));
+                    if text.needle.is_in(whole) {
+                        *found = Some(true);
+                    }
+                }
+                Field::Body => {}
             }
         }
         Ok(())
@@ -186,7 +211,7 @@ impl<'a> Evidence<'a> {
             match stretch {
                 Stretch::Header(range) => {
                     let length = range.end.saturating_sub(range.start).min(MAX_HEADER);
-                    let text = header_text(&self.read(service, range.start, length).await?);
+                    let text = header_text(&self.bytes(service, range.start, length).await?);
                     for (wanted, found) in self.open() {
                         if wanted.needle.is_in(&text) {
                             *found = Some(true);
@@ -208,7 +233,7 @@ impl<'a> Evidence<'a> {
         let Some(mut decoder) = PartText::new(part) else {
             return Ok(());
         };
-        let (content, query) = (self.row.content, self.query);
+        let (content, query, held) = (self.row.content, self.query, self.held.clone());
         let mut open: Vec<(Search<'_>, &mut Option<bool>)> = open(query, &mut self.found)
             .map(|(text, found)| (text.needle.search(), found))
             .collect();
@@ -216,11 +241,14 @@ impl<'a> Evidence<'a> {
         let mut offset = range.start;
         while offset < range.end && !open.is_empty() {
             let length = WINDOW.min(range.end - offset);
-            let piece = service
-                .contents
-                .read(content, offset, length)
-                .await
-                .map_err(storage)?;
+            let piece = match at_hand(&held, offset, length) {
+                Some(piece) => piece,
+                None => service
+                    .contents
+                    .read(content, offset, length)
+                    .await
+                    .map_err(storage)?,
+            };
             if piece.is_empty() {
                 break;
             }
@@ -228,8 +256,10 @@ impl<'a> Evidence<'a> {
             text.clear();
             decoder.push(&piece, &mut text);
             look(&mut open, &text);
-            // Decoding is work: let others have the thread in between.
-            tokio::task::yield_now().await;
+            if offset < range.end {
+                // Decoding is work: let others have the thread in between.
+                tokio::task::yield_now().await;
+            }
         }
         text.clear();
         decoder.finish(&mut text);
@@ -242,7 +272,10 @@ impl<'a> Evidence<'a> {
         open(self.query, &mut self.found)
     }
 
-    async fn read(&self, service: &Service, offset: u64, length: u64) -> Result<Bytes, Failure> {
+    async fn bytes(&self, service: &Service, offset: u64, length: u64) -> Result<Bytes, Failure> {
+        if let Some(held) = at_hand(&self.held, offset, length) {
+            return Ok(held);
+        }
         let read = service.contents.read(self.row.content, offset, length).await;
         read.map_err(|error| match storage(error) {
             failure if failure.kind == postrider_proto::Kind::NotFound => {
@@ -251,6 +284,53 @@ impl<'a> Evidence<'a> {
             failure => failure,
         })
     }
+}
+
+/// How far rows and descriptions lead.
+pub(super) enum Verdict<'a> {
+    /// The message is meant, or not.
+    Is(bool),
+    /// The message itself has to be read.
+    Open(Box<Open<'a>>),
+}
+
+/// A message that has to be read.
+pub(super) struct Open<'a> {
+    evidence: Evidence<'a>,
+    described: Description,
+}
+
+impl<'a> Open<'a> {
+    /// Which message this is about.
+    pub fn row(&self) -> &'a MessageRow {
+        self.evidence.row
+    }
+
+    /// What to read of it ahead.
+    pub fn wanted(&self) -> ContentRange {
+        self.evidence.wanted(&self.described)
+    }
+
+    /// Whether the message is meant. `held`: what was read ahead, if it could be.
+    pub async fn decide(self, service: &Service, held: Option<Bytes>) -> Result<bool, Failure> {
+        let mut evidence = self.evidence;
+        let offset = evidence.wanted(&self.described).offset;
+        evidence.held = held.map(|held| (offset, held));
+        evidence.read_header(service, &self.described).await?;
+        if let Some(verdict) = evidence.verdict() {
+            return Ok(verdict);
+        }
+        evidence.read_body(service, &self.described).await?;
+        Ok(evidence.give_up())
+    }
+}
+
+/// A range of what is held, if it is there whole.
+fn at_hand(held: &Option<(u64, Bytes)>, offset: u64, length: u64) -> Option<Bytes> {
+    let (start, held) = held.as_ref()?;
+    let from = usize::try_from(offset.checked_sub(*start)?).ok()?;
+    let to = from.checked_add(usize::try_from(length).ok()?)?;
+    (to <= held.len()).then(|| held.slice(from..to))
 }
 
 fn open<'q, 'f>(

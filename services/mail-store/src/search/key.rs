@@ -102,6 +102,8 @@ pub(super) enum Key {
 pub(super) struct Query {
     pub key: Key,
     pub texts: Vec<Text>,
+    /// The Date field is among the criteria.
+    pub has_sent: bool,
     /// MODSEQ is among the criteria, so that the answer tells the highest one.
     pub has_modseq: bool,
 }
@@ -112,17 +114,22 @@ impl Query {
         let mut reading = Reading {
             texts: Vec::new(),
             keys: 0,
+            has_sent: false,
             has_modseq: false,
             now,
         };
         let mut key = reading.key(key, 0)?;
         let Reading {
-            texts, has_modseq, ..
+            texts,
+            has_sent,
+            has_modseq,
+            ..
         } = reading;
         order(&mut key, &texts);
         Ok(Self {
             key,
             texts,
+            has_sent,
             has_modseq,
         })
     }
@@ -199,6 +206,7 @@ fn order(key: &mut Key, texts: &[Text]) {
 struct Reading {
     texts: Vec<Text>,
     keys: usize,
+    has_sent: bool,
     has_modseq: bool,
     now: u64,
 }
@@ -222,7 +230,10 @@ impl Reading {
             }
             Wire::Flags(flags) => Key::Flags(crate::decode::flags(flags)?),
             Wire::Keyword(keyword) => Key::Keyword(crate::decode::keyword(&keyword)?),
-            Wire::Day(day) => read_day(day)?,
+            Wire::Day(day) => {
+                self.has_sent |= day.which() == WireWhich::Sent;
+                read_day(day)?
+            }
             Wire::Larger(size) => Key::Larger(size),
             Wire::Smaller(size) => Key::Smaller(size),
             Wire::Header(search_key::Header { name, value }) => self.header(name, &value)?,

@@ -13,13 +13,18 @@ use std::sync::Arc;
 use postrider_index::UidSet;
 use postrider_proto::Failure;
 use postrider_proto::mailstore::SearchKey;
+use postrider_store::account::MessageRow;
+use postrider_store::content::ContentRange;
 use postrider_types::{AccountId, FolderId, Version};
 
-use self::evidence::Evidence;
+use self::evidence::{Evidence, Open, Verdict};
 use self::key::{Cost, Query};
 use crate::clock;
 use crate::rows::Pages;
 use crate::service::Service;
+
+/// Bytes of messages that are read at a time.
+const READ_AHEAD: u64 = 1 << 20;
 
 /// What was found.
 #[derive(Debug)]
@@ -28,6 +33,15 @@ pub(crate) struct Found {
     pub uids: UidSet,
     /// The highest MODSEQ among them, when the search asked for MODSEQ; else 0.
     pub highest_modseq: Version,
+}
+
+impl Found {
+    fn add(&mut self, query: &Query, row: &MessageRow) {
+        self.uids.insert(row.uid);
+        if query.has_modseq {
+            self.highest_modseq = self.highest_modseq.max(row.modseq);
+        }
+    }
 }
 
 impl Service {
@@ -54,19 +68,50 @@ impl Service {
         let described = cost >= Cost::Description && !query.rows_narrow();
         let mut pages = Pages::new(self.clone(), account, folder, Some(bound), described);
         while let Some(page) = pages.next().await? {
+            let mut open = Vec::new();
             for (row, description) in &page {
-                if Evidence::new(&query, &index, row)
-                    .decide(self, account, description)
-                    .await?
-                {
-                    found.uids.insert(row.uid);
-                    if query.has_modseq {
-                        found.highest_modseq = found.highest_modseq.max(row.modseq);
-                    }
+                let evidence = Evidence::new(&query, &index, row);
+                match evidence.decide(self, account, description).await? {
+                    Verdict::Is(true) => found.add(&query, row),
+                    Verdict::Is(false) => {}
+                    Verdict::Open(message) => open.push(message),
                 }
             }
+            self.read_open(&query, open, &mut found).await?;
             tokio::task::yield_now().await;
         }
         Ok(found)
+    }
+
+    /// Reads messages, many at once, and decides which of them are meant.
+    async fn read_open(
+        &self,
+        query: &Query,
+        open: Vec<Box<Open<'_>>>,
+        found: &mut Found,
+    ) -> Result<(), Failure> {
+        let wanted: Vec<ContentRange> = open.iter().map(|message| message.wanted()).collect();
+        let mut wanted = wanted.as_slice();
+        let mut held = Vec::new().into_iter();
+        for message in open {
+            if held.len() == 0 {
+                // What cannot be read here is read again where it is needed, and fails there.
+                held = self
+                    .contents
+                    .read_many(wanted, READ_AHEAD)
+                    .await
+                    .unwrap_or_default()
+                    .into_iter();
+            }
+            wanted = wanted.get(1..).unwrap_or_default();
+            let row = message.row();
+            let bytes = held.next().map(|piece| piece.data);
+            if message.decide(self, bytes).await? {
+                found.add(query, row);
+            }
+            // Looking through text is work: let others have the thread in between.
+            tokio::task::consume_budget().await;
+        }
+        Ok(())
     }
 }

@@ -34,6 +34,8 @@ pub struct World {
     pub most_at_once: AtomicUsize,
     pub messages: Mutex<Vec<(u32, Vec<u8>)>>,
     pub expunges: Mutex<Vec<Vec<u32>>>,
+    /// How many messages each ReadContents gave.
+    pub read_together: Mutex<Vec<usize>>,
     pub authentications: AtomicUsize,
 }
 
@@ -231,6 +233,22 @@ impl MailStore for FakeStore {
             data: data.into(),
             total_size: text.len() as u64,
         }))
+    }
+
+    async fn read_contents(
+        &self,
+        request: Request<m::ReadContentsRequest>,
+    ) -> Answer<m::ReadContentsResponse> {
+        let mut pieces = Vec::new();
+        for range in request.into_inner().ranges {
+            match self.read_content(Request::new(range)).await {
+                Ok(piece) => pieces.push(piece.into_inner()),
+                Err(status) if pieces.is_empty() => return Err(status),
+                Err(_) => break,
+            }
+        }
+        self.0.read_together.lock().push(pieces.len());
+        Ok(Response::new(m::ReadContentsResponse { pieces }))
     }
 
     async fn expunge_messages(

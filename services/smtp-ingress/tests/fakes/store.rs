@@ -196,6 +196,9 @@ impl MailStore for FakeStore {
         Err(not_here())
     }
 
+    async fn read_contents(&self, _: Request<pb::ReadContentsRequest>) -> Answer<pb::ReadContentsResponse> {
+        Err(not_here())
+    }
     async fn get_account(&self, _: Request<pb::GetAccountRequest>) -> Answer<pb::GetAccountResponse> {
         Err(not_here())
     }

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use postrider_imap::command::{FetchItem, PartPath, Section, SectionText};
-use postrider_message::{self as message, Description, Envelope, Part, Summary};
+use postrider_message::{self as message, Description, Part, SummaryView};
 use postrider_proto::Failure;
-use postrider_proto::mailstore::MessageRow;
+use postrider_proto::mailstore::{MessageRow, ReadContentRequest};
 use postrider_types::Uid;
 
 use super::plan::{Needs, Plan};
 use crate::store::Store;
 
-/// Bytes read ahead of a message's turn.
+/// Bytes read ahead of a message's turn, at most.
 pub(super) const AHEAD: u64 = 64 << 10;
 /// Bytes read, and sent, at a time.
 pub(super) const PIECE: u64 = 256 << 10;
@@ -22,41 +22,41 @@ pub(super) const MAX_HEADER: u64 = 4 << 20;
 /// One message.
 pub(super) struct Content<'a> {
     store: &'a Store,
-    pub row: MessageRow,
-    described: Described,
+    pub row: &'a MessageRow,
+    described: Option<Box<Description>>,
     /// Bytes at hand, and where they begin.
     held: Bytes,
     held_at: u64,
     pub has_unknown_encoding: bool,
 }
 
-enum Described {
-    No,
-    Summary(Box<Summary>),
-    Whole(Box<Description>),
-}
-
 impl<'a> Content<'a> {
-    /// Reads ahead what all items need together, if it is little.
-    pub async fn prepare(store: &'a Store, plan: &Plan<'_>, row: MessageRow) -> Result<Self, Failure> {
-        let described = describe(plan.needs, &row);
-        let mut content = Self {
+    /// A message of which nothing was read yet.
+    pub fn new(store: &'a Store, plan: &Plan<'_>, row: &'a MessageRow) -> Self {
+        Self {
             store,
+            described: describe(plan.needs, row),
             row,
-            described,
             held: Bytes::new(),
             held_at: 0,
             has_unknown_encoding: false,
-        };
-        if let Some(hull) = content.hull(plan.items)
-            && hull.end - hull.start <= AHEAD
-        {
-            // When it fails here, it fails again where it is needed, and is answered there.
-            if let Ok(held) = content.read(hull.clone()).await {
-                (content.held, content.held_at) = (held, hull.start);
-            }
         }
-        Ok(content)
+    }
+
+    /// What all items need together, if it is little: to be read ahead, with that of other messages.
+    pub fn wanted(&self, plan: &Plan<'_>) -> Option<ReadContentRequest> {
+        let hull = self.hull(plan.items)?;
+        let length = hull.end.saturating_sub(hull.start);
+        (1..=AHEAD).contains(&length).then(|| ReadContentRequest {
+            content_id: self.row.content_id.clone(),
+            offset: hull.start,
+            length,
+        })
+    }
+
+    /// Bytes that were read ahead, and where they begin.
+    pub fn hold(&mut self, offset: u64, bytes: Bytes) {
+        (self.held, self.held_at) = (bytes, offset);
     }
 
     pub fn uid(&self) -> Uid {
@@ -68,29 +68,17 @@ impl<'a> Content<'a> {
         self.row.size
     }
 
-    /// What ENVELOPE tells; an empty one when the description is damaged.
-    pub fn envelope(&self) -> Option<&Envelope> {
-        match &self.described {
-            Described::Summary(summary) => Some(&summary.envelope),
-            Described::Whole(description) => Some(&description.envelope),
-            Described::No => None,
-        }
-    }
-
-    pub fn preview(&self) -> Option<&str> {
-        match &self.described {
-            Described::Summary(summary) => Some(&summary.preview),
-            Described::Whole(description) => Some(&description.preview),
-            Described::No => None,
-        }
+    /// Envelope and preview; empty ones when the description is damaged.
+    pub fn summary(&self) -> SummaryView<'_> {
+        SummaryView::new(&self.row.description).unwrap_or_else(|error| {
+            complain(self.row, &error);
+            SummaryView::default()
+        })
     }
 
     /// The root part.
     pub fn structure(&self) -> Option<&Part> {
-        match &self.described {
-            Described::Whole(description) => Some(&description.structure),
-            _ => None,
-        }
+        self.described.as_ref().map(|description| &description.structure)
     }
 
     /// Where a section is; `None`: there is none.
@@ -187,18 +175,17 @@ pub(super) fn clip(range: Range<u64>, offset: u64, count: u64) -> Range<u64> {
     start..start.saturating_add(count).min(range.end)
 }
 
-fn describe(needs: Needs, row: &MessageRow) -> Described {
-    let described = match needs {
-        Needs::Nothing | Needs::Row => return Described::No,
-        Needs::Summary => {
-            Summary::decode(&row.description).map(|summary| Described::Summary(Box::new(summary)))
-        }
-        Needs::Structure => {
-            Description::decode(&row.description).map(|whole| Described::Whole(Box::new(whole)))
-        }
-    };
-    described.unwrap_or_else(|error| {
-        tracing::error!(uid = row.uid, %error, "the description of a message cannot be read");
-        Described::No
-    })
+fn describe(needs: Needs, row: &MessageRow) -> Option<Box<Description>> {
+    if needs < Needs::Structure {
+        return None;
+    }
+    let described = Description::decode(&row.description);
+    described
+        .map_err(|error| complain(row, &error))
+        .ok()
+        .map(Box::new)
+}
+
+fn complain(row: &MessageRow, error: &message::Error) {
+    tracing::error!(uid = row.uid, %error, "the description of a message cannot be read");
 }

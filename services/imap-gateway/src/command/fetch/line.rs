@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes};
 use postrider_imap::command::{FetchItem, Partial, Section, SectionText};
 use postrider_imap::response::{FetchLine, Rfc822, Syntax};
-use postrider_message::{Envelope, header};
+use postrider_message::header;
 use postrider_proto::{Failure, Kind};
 use postrider_runtime::Port;
 use postrider_types::{ContentId, ThreadId};
@@ -82,6 +82,20 @@ impl Line {
         }
     }
 
+    /// Writes the whole line of a FETCH that asks for no message data.
+    pub fn write_facts(mut self, port: &mut dyn Port, plan: &Plan<'_>, content: &Content<'_>) {
+        if plan.uid {
+            self.line.uid(port.output(), content.row.uid);
+        }
+        for item in plan.items {
+            self.fact(port, content, item);
+        }
+        if plan.modseq {
+            self.line.modseq(port.output(), content.row.modseq);
+        }
+        self.line.end(port.output());
+    }
+
     async fn items(
         &mut self,
         port: &mut dyn Port,
@@ -129,7 +143,7 @@ impl Line {
 
     /// An item that is no message data.
     fn fact(&mut self, port: &mut dyn Port, content: &Content<'_>, item: &FetchItem) {
-        let (out, row, line) = (port.output(), &content.row, &mut self.line);
+        let (out, row, line) = (port.output(), content.row, &mut self.line);
         match item {
             FetchItem::Uid => line.uid(out, row.uid),
             FetchItem::Flags => self.flags(port, content),
@@ -145,8 +159,10 @@ impl Line {
                 let id = ThreadId::from_slice(&row.thread_id).unwrap_or_default();
                 line.thread_id(out, &format!("T{id}"));
             }
-            FetchItem::Preview { .. } => line.preview(out, content.preview()),
-            FetchItem::Envelope => line.envelope(out, content.envelope().unwrap_or(&Envelope::default())),
+            FetchItem::Preview { .. } => {
+                line.preview(out, std::str::from_utf8(content.summary().preview).ok());
+            }
+            FetchItem::Envelope => line.envelope(out, content.summary().envelope),
             FetchItem::Body | FetchItem::BodyStructure => {
                 let extended = *item == FetchItem::BodyStructure;
                 match content.structure() {
@@ -165,8 +181,8 @@ impl Line {
     }
 
     fn flags(&mut self, port: &mut dyn Port, content: &Content<'_>) {
-        let (out, flags) = (port.output(), rows::flags(&content.row));
-        let keywords = rows::keywords(&content.row);
+        let (out, flags) = (port.output(), rows::flags(content.row));
+        let keywords = rows::keywords(content.row);
         if self.recent {
             self.line.flags_and_recent(out, flags, &keywords);
         } else {

@@ -9,7 +9,6 @@ mod content;
 mod line;
 mod plan;
 
-use futures::{StreamExt, stream};
 use postrider_imap::command::{Fetch, FetchItem, FlagList};
 use postrider_imap::response::{Code, FetchLine, Numbers, vanished};
 use postrider_imap::set::MessageSet;
@@ -24,9 +23,11 @@ use self::plan::{Needs, Plan};
 use super::Exec;
 use crate::answer::{Answer, Outcome, Stop};
 use crate::rows;
+use crate::store::Store;
 
-/// Messages whose first bytes are read ahead of their turn, each at most [`content::AHEAD`].
-const READ_AHEAD: usize = 8;
+/// Messages whose bytes are read ahead of their turn together, and how many bytes that may be.
+const READ_AHEAD: usize = 64;
+const READ_AHEAD_BYTES: u64 = 8 * content::AHEAD;
 
 /// What a FETCH came to.
 #[derive(Default)]
@@ -65,8 +66,9 @@ impl Exec<'_> {
     /// UIDs are known without asking.
     async fn fetch_uids(&mut self, uids: &UidSet) -> Result<Fetched, Stop> {
         let syntax = self.session.syntax();
+        let mut before = None;
         for uid in uids.iter() {
-            let Some(sequence) = self.mailbox()?.view.sequence(uid) else {
+            let Some(sequence) = self.mailbox()?.view.sequence_after(&mut before, uid) else {
                 continue;
             };
             let out = self.port.output();
@@ -84,8 +86,9 @@ impl Exec<'_> {
     async fn fetch_rows(&mut self, plan: &Plan<'_>, uids: &UidSet, since: Version) -> Result<Fetched, Stop> {
         let selected = self.mailbox()?;
         let (account, folder) = (selected.folder.account, selected.folder.id);
-        let store = self.shared.store.clone();
-        let mut pieces = store
+        let shared = self.shared;
+        let mut pieces = shared
+            .store
             .messages(account, folder, uids, since, plan.needs >= Needs::Summary)
             .await?;
         let mut fetched = Fetched::default();
@@ -95,35 +98,96 @@ impl Exec<'_> {
             } else {
                 UidSet::new()
             };
-            let contents = messages
-                .into_iter()
-                .map(|row| Content::prepare(&store, plan, row));
-            let mut contents = stream::iter(contents).buffered(READ_AHEAD);
-            while let Some(content) = contents.next().await {
-                let mut content = content?;
-                let uid = content.uid();
-                let tells_flags = plan.has(&FetchItem::Flags) || marked.contains(uid);
-                let selected = self.selected.as_deref_mut();
-                let selected = selected.ok_or_else(|| Answer::bad("select a mailbox first"))?;
-                let Some(sequence) = selected.view.sequence(uid) else {
-                    continue;
-                };
-                if tells_flags {
-                    selected.introduce(self.port.output(), &rows::keywords(&content.row));
-                }
-                let recent = selected.view.recent().contains(uid);
-                let line = Line::start(self.port, sequence, self.session.syntax(), recent);
-                let told = marked.contains(uid);
-                if line.write(self.port, plan, &mut content, told).await? {
-                    fetched.messages += 1;
-                }
-                fetched.unknown_encoding |= content.has_unknown_encoding;
-                self.relieve().await?;
+            if plan.reads_content {
+                self.tell_contents(plan, &messages, &marked, &mut fetched).await?;
+            } else {
+                self.tell_facts(plan, &messages, &mut fetched).await?;
             }
-            drop(contents);
             self.settle_told().await?;
         }
         Ok(fetched)
+    }
+
+    /// Lines that need nothing but rows.
+    async fn tell_facts(
+        &mut self,
+        plan: &Plan<'_>,
+        messages: &[MessageRow],
+        fetched: &mut Fetched,
+    ) -> Result<(), Stop> {
+        let shared = self.shared;
+        let mut before = None;
+        for row in messages {
+            let content = Content::new(&shared.store, plan, row);
+            let Some(line) = self.begin(&content, &mut before, plan.has(&FetchItem::Flags))? else {
+                continue;
+            };
+            line.write_facts(self.port, plan, &content);
+            fetched.messages += 1;
+            self.relieve().await?;
+        }
+        Ok(())
+    }
+
+    /// Lines with some of each message, which is read ahead.
+    async fn tell_contents(
+        &mut self,
+        plan: &Plan<'_>,
+        messages: &[MessageRow],
+        marked: &UidSet,
+        fetched: &mut Fetched,
+    ) -> Result<(), Stop> {
+        let shared = self.shared;
+        let mut rest = messages;
+        let mut ready = Vec::new().into_iter();
+        let mut before = None;
+        loop {
+            let Some(mut content) = ready.next() else {
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                let next = read_ahead(&shared.store, plan, rest).await;
+                rest = rest.get(next.len()..).unwrap_or_default();
+                ready = next.into_iter();
+                continue;
+            };
+            let told = marked.contains(content.uid());
+            let tells_flags = told || plan.has(&FetchItem::Flags);
+            let Some(line) = self.begin(&content, &mut before, tells_flags)? else {
+                continue;
+            };
+            if line.write(self.port, plan, &mut content, told).await? {
+                fetched.messages += 1;
+            }
+            fetched.unknown_encoding |= content.has_unknown_encoding;
+            self.relieve().await?;
+        }
+    }
+
+    /// Begins the line of a message; `None` when the client does not know it.
+    fn begin(
+        &mut self,
+        content: &Content<'_>,
+        before: &mut Option<(Uid, u32)>,
+        tells_flags: bool,
+    ) -> Result<Option<Line>, Stop> {
+        let selected = self.selected.as_deref_mut();
+        let selected = selected.ok_or_else(|| Answer::bad("select a mailbox first"))?;
+        let Some(sequence) = selected.view.sequence_after(before, content.uid()) else {
+            return Ok(None);
+        };
+        if tells_flags && !content.row.keywords.is_empty() {
+            selected.introduce(self.port.output(), &rows::keywords(content.row));
+        }
+        // The row may be later than the view, and the news between the two must not be told behind it.
+        selected.note_ahead(content.uid(), content.row.modseq);
+        let recent = selected.view.recent().contains(content.uid());
+        Ok(Some(Line::start(
+            self.port,
+            sequence,
+            self.session.syntax(),
+            recent,
+        )))
     }
 
     /// Sets `\Seen` where it is not set; which messages that was.
@@ -191,4 +255,31 @@ impl Exec<'_> {
         vanished(self.port.output(), Numbers::Set(&gone), true);
         Ok(())
     }
+}
+
+/// The next few messages, with what they need of their bytes read in one go.
+async fn read_ahead<'a>(store: &'a Store, plan: &Plan<'_>, rows: &'a [MessageRow]) -> Vec<Content<'a>> {
+    let (mut ready, mut places, mut wanted, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for row in rows.iter().take(READ_AHEAD) {
+        let content = Content::new(store, plan, row);
+        if let Some(range) = content.wanted(plan) {
+            bytes += range.length;
+            places.push((ready.len(), range.offset));
+            wanted.push(range);
+        }
+        ready.push(content);
+        if bytes + content::AHEAD > READ_AHEAD_BYTES {
+            break;
+        }
+    }
+    if !wanted.is_empty() {
+        // What is not read here is read again where it is needed, and fails there.
+        let read = store.contents(wanted).await.unwrap_or_default();
+        for ((at, offset), bytes) in places.into_iter().zip(read) {
+            if let Some(content) = ready.get_mut(at) {
+                content.hold(offset, bytes);
+            }
+        }
+    }
+    ready
 }

@@ -20,6 +20,8 @@ pub(super) enum Needs {
 pub(super) struct Plan<'a> {
     pub items: &'a [FetchItem],
     pub needs: Needs,
+    /// Some of the message itself is.
+    pub reads_content: bool,
     /// `\Seen` is set.
     pub marks_seen: bool,
     /// Every line names the UID.
@@ -39,6 +41,7 @@ impl<'a> Plan<'a> {
         Self {
             items,
             needs: if changed { needs.max(Needs::Row) } else { needs },
+            reads_content: items.iter().any(reads_content),
             marks_seen: items.iter().any(FetchItem::marks_seen),
             uid: fetch.uid && !items.contains(&FetchItem::Uid),
             modseq: (changed || tells_flags) && !items.contains(&FetchItem::ModSeq),
@@ -50,6 +53,18 @@ impl<'a> Plan<'a> {
     pub fn has(&self, item: &FetchItem) -> bool {
         self.items.contains(item)
     }
+}
+
+fn reads_content(item: &FetchItem) -> bool {
+    matches!(
+        item,
+        FetchItem::Section { .. }
+            | FetchItem::Rfc822
+            | FetchItem::Rfc822Header
+            | FetchItem::Rfc822Text
+            | FetchItem::Binary { .. }
+            | FetchItem::BinarySize(_)
+    )
 }
 
 fn needs(item: &FetchItem) -> Needs {
