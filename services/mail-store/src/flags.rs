@@ -132,6 +132,8 @@ impl Operation for StoreSome {
             }
             stored.messages.push(row);
         }
+        // Another operation of this commit may have changed what is answered with.
+        let later = stored.messages.iter().any(|row| row.modseq >= draft.version());
         let any = !changed.is_empty();
         for (place, flags, keywords) in changed {
             if let Some(row) = stored.messages.get_mut(place) {
@@ -141,7 +143,7 @@ impl Operation for StoreSome {
                 *row = draft.set_flags(row, flags, keywords)?;
             }
         }
-        stored.version = draft.version_of(any);
+        stored.version = draft.version_of(any || later);
         Ok(stored)
     }
 }

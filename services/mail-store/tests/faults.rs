@@ -314,3 +314,36 @@ async fn a_large_folder_is_opened_without_reading_its_messages() {
     assert_eq!((cold.len(), cold.unseen()), (built.len() + 1, built.unseen()));
     assert_eq!(cold.version(), Version(built.version().0 + 2));
 }
+
+/// A STORE that changes nothing, since another one of the same commit has done so, tells that commit's mod-sequence: its answer
+/// must be true at that commit, or the reader believes itself further back than what it was told.
+#[tokio::test]
+async fn an_answer_is_as_late_as_the_rows_in_it() {
+    let (engine, client) = fresh();
+    deliver(&mut client.clone(), 7, letter("1@a", "s", "", "b")).await;
+    let store = || {
+        let mut client = client.clone();
+        let request = StoreFlagsRequest {
+            account: 7,
+            folder: INBOX,
+            uids: uids(&[1]),
+            operation: store_flags_request::Operation::Add.into(),
+            flags: 1 << SystemFlag::Seen as u32,
+            ..Default::default()
+        };
+        async move { client.store_flags(request).await.unwrap().into_inner() }
+    };
+    // While a commit of an account takes its time, what comes becomes one commit behind it.
+    engine.inject(
+        Operation::Commit,
+        Fault::Delay(std::time::Duration::from_millis(50)),
+    );
+    let mut first = client.clone();
+    let busy = async move { deliver(&mut first, 7, letter("2@a", "s", "", "b")).await };
+    let (_, one, two) = tokio::join!(busy, store(), store());
+    for stored in [&one, &two] {
+        assert_eq!(stored.messages[0].modseq, stored.version, "{one:?} {two:?}");
+    }
+    assert_eq!(one.version, two.version, "they were one commit");
+    assert_ne!(one.changed, two.changed, "one of them changed nothing");
+}
