@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo xtask test    everything the project tests, real clients included; installs what it needs
-//! cargo xtask soak    slow proofs: crash rounds, then every fault under load (each POSTRIDER_SOAK_MINUTES, default 30)
+//! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask peers   Postfix and Dovecot to compare with: up, down or status (as root)
 //! ```
@@ -68,6 +68,13 @@ fn test() -> Result<(), Failed> {
 fn soak() -> Result<(), Failed> {
     packages::install_debian()?;
     let minutes = std::env::var("POSTRIDER_SOAK_MINUTES").unwrap_or_else(|_| "30".into());
+    let whole = |text: &str| text.parse::<u64>().ok().filter(|minutes| *minutes > 1);
+    let minutes = whole(&minutes).ok_or_else(|| {
+        Failed(format!(
+            "POSTRIDER_SOAK_MINUTES is `{minutes}`, not a whole number above 1"
+        ))
+    })?;
+    let crashes = (minutes / 3).max(1);
     cargo(&[
         "test",
         "--release",
@@ -79,9 +86,10 @@ fn soak() -> Result<(), Failed> {
         "--",
         "--nocapture",
     ])
-    .env("POSTRIDER_SOAK_MINUTES", &minutes)
+    .env("POSTRIDER_SOAK_MINUTES", crashes.to_string())
     .go()?;
-    load(&["--release"], &["soak", "--minutes", &minutes])
+    let faults = (minutes - crashes).to_string();
+    load(&["--release"], &["soak", "--minutes", &faults])
 }
 
 /// The load generator against the server of this tree, both built with these options.

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use parking_lot::Mutex;
 
 /// The size of a pooled buffer, in bytes: a whole TLS record fits.
-pub(crate) const SIZE: usize = 18 * 1024;
+pub const SIZE: usize = 18 * 1024;
 
 /// The most free buffers that are kept (4.5 MiB); more go back to the allocator.
 const KEPT: usize = 256;
@@ -12,7 +12,7 @@ const KEPT: usize = 256;
 static FREE: Mutex<Vec<BytesMut>> = Mutex::new(Vec::new());
 
 /// An empty buffer of [`SIZE`] bytes.
-pub(crate) fn take() -> BytesMut {
+pub fn take() -> BytesMut {
     let kept = FREE.lock().pop();
     kept.unwrap_or_else(|| BytesMut::with_capacity(SIZE))
 }
@@ -20,7 +20,7 @@ pub(crate) fn take() -> BytesMut {
 /// Takes an empty buffer out of `place` and keeps it for the next reader; one that is not empty stays.
 ///
 /// A buffer whose bytes somebody still holds, or that has grown, is left to the allocator instead.
-pub(crate) fn give_back(place: &mut BytesMut) {
+pub fn give_back(place: &mut BytesMut) {
     if !place.is_empty() {
         return;
     }

@@ -4,7 +4,7 @@
 //!
 //! * [`drive`]: runs a sans-I/O session over a connection; [`Handler`](drive::Handler) acts on its events.
 //! * [`server`]: listeners. A gateway implements [`Gateway`] and is served by a [`Server`].
-//! * [`connection`], [`tls`], [`proxy`], [`admission`], [`listen`]: what they are made of.
+//! * [`connection`], [`buffer`], [`tls`], [`proxy`], [`admission`], [`listen`]: what they are made of.
 //! * [`config`]: `postrider.toml` and the environment; [`budget`]: message bytes in flight.
 //! * [`telemetry`], [`trace`], [`ops`], [`journal`]: logs, metrics, one trace per message, probes, and the record of every
 //!   message's steps.
@@ -12,7 +12,7 @@
 
 pub mod admission;
 pub mod budget;
-mod buffer;
+pub mod buffer;
 pub mod config;
 pub mod connection;
 pub mod drive;

@@ -381,35 +381,4 @@ mod tests {
             assert!(matches!(error, LedgerError::Write { .. }), "{error}");
         }
     }
-
-    /// What a promise costs, in batches of four; run by hand in release mode.
-    #[test]
-    #[ignore = "measures"]
-    fn cost_of_a_promise() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        runtime.block_on(async {
-            let ledger = Ledger::open(directory.path(), 7).unwrap();
-            let (rounds, at_once) = (50_u64, 500_u64);
-            let begin = Instant::now();
-            for _ in 0..rounds {
-                let waiting =
-                    (0..at_once).map(|number| ledger.promise((0..4).map(|i| promise(number + i)).collect()));
-                futures::future::join_all(waiting).await;
-            }
-            let stat = fs::read_to_string("/proc/self/stat").unwrap();
-            let ticks: u64 = stat
-                .split(' ')
-                .skip(13)
-                .take(2)
-                .map(|n| n.parse::<u64>().unwrap())
-                .sum();
-            let promises = rounds * at_once * 4;
-            let each = ticks as f64 * 1e4 / promises as f64;
-            println!(
-                "{promises} promises in {:?}, {each:.2} us CPU each",
-                begin.elapsed()
-            );
-        });
-    }
 }

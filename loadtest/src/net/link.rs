@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::{BufMut, BytesMut};
+use postrider_runtime::buffer;
 use postrider_runtime::tls::opportunistic_client;
 use postrider_wire::{Session, Step};
 use rustls::ClientConfig;
@@ -20,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-use super::{Failure, Patience, buffer};
+use super::{Failure, Patience};
 
 /// Output that is written before the session goes on.
 const FLUSH_AT: usize = 64 * 1024;

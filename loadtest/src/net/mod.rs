@@ -13,7 +13,6 @@
 //! * A client holds no buffer while it waits (pooled ones serve all connections), so that an idle connection costs its
 //!   socket and its session.
 
-mod buffer;
 mod imap;
 mod link;
 mod pop3;

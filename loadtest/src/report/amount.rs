@@ -79,7 +79,8 @@ fn three_digits(number: f64) -> String {
     match number {
         0.0 => "0".to_owned(),
         n if !n.is_finite() => "–".to_owned(),
-        n if n < 0.0095 => format!("{n:.1e}"),
+        n if n < 0.000_095 => format!("{n:.1e}"),
+        n if n < 0.0095 => trimmed(format!("{n:.5}")),
         n if n < 0.9995 => trimmed(format!("{n:.3}")),
         n if n < 9.995 => trimmed(format!("{n:.2}")),
         n if n < 99.95 => trimmed(format!("{n:.1}")),

@@ -490,16 +490,14 @@ async fn imap_and_pop3_must_agree() {
     );
 }
 
-/// How long a million promises take, and how much memory; run by hand in release mode.
 #[tokio::test]
-#[ignore = "measures"]
-async fn cost_of_a_million_promises() {
-    const MANY: u64 = 1_000_000;
+async fn many_promises_in_many_batches_are_all_found() {
+    const MANY: u64 = 20_000;
     let case = Case::new(Vec::new(), Vec::new(), &[]).await;
     let ledger = Ledger::open(case.directory.path(), RUN).unwrap();
     let to = |number: u64| format!("user{}@crepes.fr", number % 1000);
-    for start in (0..MANY).step_by(10_000) {
-        let numbers = start..start + 10_000;
+    for start in (0..MANY).step_by(1000) {
+        let numbers = start..start + 1000;
         let promises = numbers.clone().map(|number| Promise {
             digest: number,
             ..promise(number, &to(number))
@@ -514,20 +512,6 @@ async fn cost_of_a_million_promises() {
         });
         case.record(&entries.collect::<Vec<_>>());
     }
-    let peak = || {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        status
-            .lines()
-            .find(|line| line.starts_with("VmHWM"))
-            .unwrap()
-            .to_owned()
-    };
-    let (before, begin) = (peak(), Instant::now());
     let verdict = case.verdict().await;
-    println!(
-        "{:?} for a million; before: {before}, after: {}",
-        begin.elapsed(),
-        peak()
-    );
     assert_eq!((verdict.found, verdict.is_clean()), (MANY, true));
 }
