@@ -4,10 +4,12 @@
 //! cargo xtask test    everything the project tests, real clients included; installs what it needs
 //! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
+//! cargo xtask engines Kafka, Cassandra and Redis to test with: up, down, status, and faults of single ones
 //! cargo xtask peers   Postfix and Dovecot to compare with: up, down or status (as root)
 //! ```
 #![allow(clippy::print_stdout, reason = "a command talks to a person")]
 
+mod engines;
 mod packages;
 mod peers;
 mod run;
@@ -16,8 +18,7 @@ use std::process::ExitCode;
 
 use run::{Failed, Run, cargo};
 
-const USAGE: &str =
-    "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | peers up|down|status [--directory DIR]";
+const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | engines --help | peers up|down|status [--directory DIR]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ["soak"] => soak(),
         ["fuzz", target] => fuzz(target, "300"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
+        ["engines", ref rest @ ..] => engines::command(rest),
         ["peers", action] => peers::command(action, None),
         ["peers", action, "--directory", directory] => peers::command(action, Some(directory)),
         _ => {

@@ -38,6 +38,13 @@ const PEERS: [(&str, &str); 6] = [
     ("/usr/lib/dovecot/lmtp", "dovecot-lmtpd"),
 ];
 
+/// The programs that run as test engines or fetch them.
+const ENGINES: [(&str, &str); 3] = [
+    ("java", "openjdk-17-jre-headless"),
+    ("mvn", "maven"),
+    ("redis-server", "redis-server"),
+];
+
 /// Installs the Debian packages that are missing.
 pub fn install_debian() -> Result<(), Failed> {
     let mut missing = missing(&DEBIAN);
@@ -52,6 +59,12 @@ pub fn install_debian() -> Result<(), Failed> {
 /// Installs Postfix and Dovecot when they are missing. Where Debian starts what it installs, their own services then run as well.
 pub fn install_peers() -> Result<(), Failed> {
     install(&missing(&PEERS), "the peers are")
+}
+
+/// Installs Java, Maven and Redis when they are missing. Where Debian starts what it installs, a Redis of the system runs on its own
+/// port as well.
+pub fn install_engines() -> Result<(), Failed> {
+    install(&missing(&ENGINES), "the engines need")
 }
 
 /// The packages of those programs that are not here.
@@ -80,9 +93,15 @@ fn install(missing: &[&str], what: &str) -> Result<(), Failed> {
             .env("DEBIAN_FRONTEND", "noninteractive")
             .go()
     };
-    apt(&["update", "-qq"])?;
     let install = [&["install", "-y", "-qq", "--no-install-recommends"][..], missing].concat();
-    apt(&install).map_err(|_| Failed(format!("{what} these Debian packages: {}", missing.join(" "))))
+    apt(&["update", "-qq"])
+        .and_then(|()| apt(&install))
+        .map_err(|Failed(why)| {
+            Failed(format!(
+                "{what} these Debian packages, install them by hand: {} ({why})",
+                missing.join(" ")
+            ))
+        })
 }
 
 /// Installs the npm packages into the cache; the `node_modules` folder.

@@ -1,0 +1,109 @@
+//! A Kafka node: broker and controller of the test cluster in one process.
+
+use std::fs::{self, File};
+use std::io::Result;
+use std::path::Path;
+use std::process::Command;
+
+use crate::wire::{Answer, Wire, nonsense};
+use crate::{Engine, Failed, java::Java};
+
+/// Between the nodes, for the controllers' quorum.
+pub const CONTROLLER_PORT: u16 = 19093;
+
+/// Any 16 bytes in URL-safe base64, the same on every node.
+const CLUSTER: &str = "cG9zdHJpZGVyLWtyYWZ0MQ";
+
+const CONFIGURATION: &str = include_str!("../kafka/server.properties");
+const LOGGING: &str = include_str!("../kafka/log4j2.properties");
+
+/// Metadata, version 1, of no topic: length, api key 3, version 1, correlation id 7, no client id, no topics.
+const METADATA: [u8; 18] = [
+    0, 0, 0, 14, //
+    0, 3, 0, 1, //
+    0, 0, 0, 7, //
+    0xff, 0xff, //
+    0, 0, 0, 0,
+];
+
+/// Writes the configuration and formats the data folder; `nodes` is the size of the cluster.
+pub fn configure(engine: Engine, nodes: u8, folder: &Path, java: &Java) -> std::result::Result<(), Failed> {
+    let voters: Vec<String> = (1..=nodes)
+        .map(|node| format!("{node}@127.0.0.{node}:{CONTROLLER_PORT}"))
+        .collect();
+    let text = CONFIGURATION
+        .replace("@NODE@", &engine.node().to_string())
+        .replace("@DIR@", &folder.display().to_string())
+        .replace("@VOTERS@", &voters.join(","))
+        .replace("@REPLICAS@", &nodes.to_string())
+        .replace("@MIN_ISR@", &nodes.div_ceil(2).to_string());
+    write(folder, "server.properties", &text)?;
+    write(folder, "log4j2.properties", LOGGING)?;
+    format(folder, java)
+}
+
+/// The command that runs it.
+pub fn command(engine: Engine, folder: &Path, java: &Java) -> std::result::Result<Command, Failed> {
+    let own = [
+        "-Xms32m".to_owned(),
+        "-Xmx256m".to_owned(),
+        format!(
+            "-Dlog4j2.configurationFile={}/log4j2.properties",
+            folder.display()
+        ),
+    ];
+    let properties = format!("{}/server.properties", folder.display());
+    java.command(engine, folder, &own, &["kafka.Kafka", &properties])
+}
+
+/// The ids of the brokers that this node knows to be alive.
+pub fn brokers(engine: Engine) -> Result<Vec<i32>> {
+    let mut wire = Wire::open(engine.address())?;
+    wire.send(&METADATA)?;
+    let length = Answer(&wire.receive(4)?).int()?;
+    let answer = wire.receive(usize::try_from(length).map_err(|_| nonsense())?)?;
+    let mut answer = Answer(&answer);
+    if answer.int()? != 7 {
+        return Err(nonsense());
+    }
+    let mut brokers = Vec::new();
+    for _ in 0..answer.int()? {
+        brokers.push(answer.int()?);
+        let (_host, _port, _rack) = (answer.string()?, answer.int()?, answer.string()?);
+    }
+    Ok(brokers)
+}
+
+/// A node whose data folder is not formatted refuses to start.
+fn format(folder: &Path, java: &Java) -> std::result::Result<(), Failed> {
+    let log = folder.join("format.log");
+    let file = || File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
+    let (out, err) = file().map_err(|error| Failed::at(&log, &error))?;
+    let properties = format!("{}/server.properties", folder.display());
+    let mut command = java.program();
+    command
+        .args(["-Xmx64m", "-XX:TieredStopAtLevel=1", "-Dlog4j2.level=OFF", "-cp"])
+        .arg(java.class_path())
+        .args(["kafka.tools.StorageTool", "format", "--ignore-formatted"])
+        .args(["--cluster-id", CLUSTER, "--config", &properties])
+        .current_dir(folder)
+        .stdout(out)
+        .stderr(err);
+    let status = command
+        .status()
+        .map_err(|error| Failed(format!("java: {error}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    let last = said.lines().last().unwrap_or("it said nothing");
+    Err(Failed(format!(
+        "kafka cannot format its folder: {last}; see {}",
+        log.display()
+    )))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> std::result::Result<(), Failed> {
+    let path = folder.join(name);
+    fs::write(&path, text).map_err(|error| Failed::at(&path, &error))
+}
