@@ -13,6 +13,7 @@ use postrider_runtime::{Budget, Gateway, Peer, Refusal};
 use crate::directory::Directory;
 use crate::folder_cache::FolderCache;
 use crate::handler::Conversation;
+use crate::listings::Listings;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::users::Users;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub users: Arc<Users>,
     pub watcher: Arc<Watcher>,
     pub folders: Arc<FolderCache>,
+    pub listings: Listings,
 }
 
 /// The role. One of it serves all its listeners, with TLS from the first byte or not.
@@ -73,6 +75,7 @@ impl ImapGateway {
             users: Arc::default(),
             watcher: Arc::default(),
             folders: FolderCache::new(settings.index_cache_bytes),
+            listings: Listings::new(settings.listing_cache_bytes),
             settings,
         };
         Arc::new(Self {

@@ -7,6 +7,7 @@ mod failure;
 mod folder_cache;
 mod gateway;
 mod handler;
+mod listings;
 mod metrics;
 mod rows;
 mod selected;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use postrider_imap::View;
-use postrider_imap::response::{self, Code, Reply, untagged};
+use postrider_imap::response::{self, Code, Reply, Syntax, untagged};
 use postrider_imap::session::Enabled;
 use postrider_index::UidSet;
 use postrider_proto::Failure;
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::answer::Stop;
 use crate::folder_cache::{FlagState, Folder, FolderCache, Snapshot, uids_of};
 use crate::gateway::Shared;
+use crate::listings::Place;
 use crate::rows;
 use crate::store::Store;
 use crate::watch::Subscription;
@@ -32,6 +33,7 @@ const MAX_AHEAD: usize = 10_000;
 /// A mailbox that is open. Idle, it costs this box: bitmaps are shared with every session that looks at the folder.
 pub(crate) struct Selected {
     pub folder: Arc<Folder>,
+    pub validity: u32,
     pub view: View,
     pub read_only: bool,
     pub news: Subscription,
@@ -78,12 +80,19 @@ pub(crate) struct Occasion {
 
 impl Selected {
     /// Has just been opened: the client is told everything of the snapshot.
-    pub fn new(folder: Arc<Folder>, snapshot: &Snapshot, news: Subscription, read_only: bool) -> Self {
+    pub fn new(
+        folder: Arc<Folder>,
+        validity: u32,
+        snapshot: &Snapshot,
+        news: Subscription,
+        read_only: bool,
+    ) -> Self {
         let heard = snapshot.index.version();
         news.reached(heard);
         Self {
             keywords: Arc::new([]),
             folder,
+            validity,
             view: View::open(snapshot.index.clone()),
             read_only,
             news,
@@ -91,6 +100,16 @@ impl Selected {
             settled: true,
             pause: None,
             ahead: None,
+        }
+    }
+
+    /// Where its messages are in the listings.
+    pub fn place(&self, syntax: Syntax) -> Place {
+        Place {
+            account: self.folder.account,
+            folder: self.folder.id,
+            validity: self.validity,
+            syntax,
         }
     }
 

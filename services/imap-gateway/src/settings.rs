@@ -20,6 +20,8 @@ pub struct Settings {
     pub connections_per_account: usize,
     /// Memory for folder indexes that no session holds, in bytes. Default: 16 MiB.
     pub index_cache_bytes: u64,
+    /// Memory for envelopes that were asked for lately, in bytes. Default: 32 MiB.
+    pub listing_cache_bytes: u64,
     /// Failed authentications before a connection is closed; at least 1. Default: 3.
     pub auth_failures: u8,
     /// Failed logins of an address, and for a user.
@@ -52,6 +54,7 @@ impl Default for Settings {
             append_limit: 50 << 20,
             connections_per_account: 100,
             index_cache_bytes: 16 << 20,
+            listing_cache_bytes: 32 << 20,
             auth_failures: 3,
             logins: LoginLimits::default(),
             timeouts: Timeouts::default(),

@@ -129,7 +129,12 @@ const ALLOWED: [(&str, &[&str]); 25] = [
 ];
 
 /// Tools that build, test or fuzz the rest; nothing depends on them.
-const TOOLS: [&str; 4] = ["xtask", "postrider-fuzz", "postrider-testkit", "postrider-testbed"];
+const TOOLS: [&str; 4] = [
+    "xtask",
+    "postrider-fuzz",
+    "postrider-testkit",
+    "postrider-testbed",
+];
 
 fn allowed() -> BTreeMap<&'static str, BTreeSet<String>> {
     let full = |name: &&str| {

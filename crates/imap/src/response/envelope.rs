@@ -11,7 +11,9 @@ use postrider_message::{AddressesView, EnvelopeView};
 
 use super::text::{Syntax, nstring};
 
-pub(super) fn put(out: &mut BytesMut, envelope: EnvelopeView<'_>, syntax: Syntax) {
+/// Appends `envelope`.
+pub fn put<'a>(out: &mut BytesMut, envelope: impl Into<EnvelopeView<'a>>, syntax: Syntax) {
+    let envelope = envelope.into();
     out.put_u8(b'(');
     text(out, envelope.date, syntax);
     text(out, envelope.subject, syntax);

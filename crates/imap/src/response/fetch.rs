@@ -98,7 +98,13 @@ impl FetchLine {
     /// `ENVELOPE (…)`
     pub fn envelope<'a>(&mut self, out: &mut BytesMut, value: impl Into<EnvelopeView<'a>>) {
         self.name(out, b"ENVELOPE ");
-        envelope::put(out, value.into(), self.syntax);
+        envelope::put(out, value, self.syntax);
+    }
+
+    /// `ENVELOPE (…)`, of what [`super::envelope`](fn@super::envelope) wrote in the same syntax.
+    pub fn written_envelope(&mut self, out: &mut BytesMut, envelope: &[u8]) {
+        self.name(out, b"ENVELOPE ");
+        out.put_slice(envelope);
     }
 
     /// `BODYSTRUCTURE (…)`, or without extension data `BODY (…)`.

@@ -15,6 +15,7 @@ mod structure;
 mod text;
 
 pub use code::Code;
+pub use envelope::put as envelope;
 pub use fetch::{FetchLine, Rfc822};
 pub(crate) use fetch::{put_part, put_partial, put_section};
 pub(crate) use mailbox::flag_list;

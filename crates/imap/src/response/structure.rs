@@ -9,7 +9,7 @@
 //! ```
 
 use bytes::{BufMut, BytesMut};
-use postrider_message::{Kind, Param, Part};
+use postrider_message::{EnvelopeView, Kind, Param, Part};
 
 use super::envelope;
 use super::text::{Syntax, nstring, number, string};
@@ -57,8 +57,8 @@ fn single(out: &mut BytesMut, part: &Part, extended: bool, syntax: Syntax) {
         (Kind::Message, Some(root)) => {
             out.put_u8(b' ');
             match &part.envelope {
-                Some(value) => envelope::put(out, (&**value).into(), syntax),
-                None => envelope::put(out, Default::default(), syntax),
+                Some(value) => envelope::put(out, &**value, syntax),
+                None => envelope::put(out, EnvelopeView::default(), syntax),
             }
             out.put_u8(b' ');
             put(out, root, extended, syntax);

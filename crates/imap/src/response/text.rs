@@ -9,7 +9,7 @@ use crate::mailbox;
 const QUOTED_MAX: usize = 1024;
 
 /// How strings may be written: it follows from what the client enabled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Syntax {
     /// IMAP4rev1: quoted strings are ASCII, mailbox names modified UTF-7.
     #[default]

@@ -27,13 +27,13 @@ impl Exec<'_> {
             .open(&self.shared.store, account, &select.mailbox)
             .await?;
         let snapshot = folder.snapshot();
-        let mut selected = Box::new(Selected::new(folder, &snapshot, news, select.read_only));
+        let validity = opened.folder.as_ref().map_or(0, |folder| folder.uid_validity);
+        let mut selected = Box::new(Selected::new(folder, validity, &snapshot, news, select.read_only));
         self.tell_folder(&mut selected, &opened);
-        if let Some(qresync) = &select.qresync {
-            let validity = opened.folder.as_ref().map(|folder| folder.uid_validity);
-            if validity == Some(qresync.uid_validity) {
-                self.resynchronise(&mut selected, &opened, qresync).await?;
-            }
+        if let Some(qresync) = &select.qresync
+            && qresync.uid_validity == validity
+        {
+            self.resynchronise(&mut selected, &opened, qresync).await?;
         }
         *self.selected = Some(selected);
         Ok(if select.read_only {

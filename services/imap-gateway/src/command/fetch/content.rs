@@ -23,6 +23,8 @@ pub(super) const MAX_HEADER: u64 = 4 << 20;
 pub(super) struct Content<'a> {
     store: &'a Store,
     pub row: &'a MessageRow,
+    /// The envelope as it is told, if that is known.
+    pub envelope: Option<&'a [u8]>,
     described: Option<Box<Description>>,
     /// Bytes at hand, and where they begin.
     held: Bytes,
@@ -35,6 +37,7 @@ impl<'a> Content<'a> {
     pub fn new(store: &'a Store, plan: &Plan<'_>, row: &'a MessageRow) -> Self {
         Self {
             store,
+            envelope: None,
             described: describe(plan.needs, row),
             row,
             held: Bytes::new(),

@@ -162,7 +162,10 @@ impl Line {
             FetchItem::Preview { .. } => {
                 line.preview(out, std::str::from_utf8(content.summary().preview).ok());
             }
-            FetchItem::Envelope => line.envelope(out, content.summary().envelope),
+            FetchItem::Envelope => match content.envelope {
+                Some(envelope) => line.written_envelope(out, envelope),
+                None => line.envelope(out, content.summary().envelope),
+            },
             FetchItem::Body | FetchItem::BodyStructure => {
                 let extended = *item == FetchItem::BodyStructure;
                 match content.structure() {

@@ -13,6 +13,7 @@ use postrider_imap::command::{Fetch, FetchItem, FlagList};
 use postrider_imap::response::{Code, FetchLine, Numbers, vanished};
 use postrider_imap::set::MessageSet;
 use postrider_index::UidSet;
+use postrider_message::SummaryView;
 use postrider_proto::mailstore::store_flags_request::Operation;
 use postrider_proto::mailstore::{ListMessagesResponse, MessageRow};
 use postrider_types::{Flags, SystemFlag, Uid, Version};
@@ -22,6 +23,7 @@ use self::line::Line;
 use self::plan::{Needs, Plan};
 use super::Exec;
 use crate::answer::{Answer, Outcome, Stop};
+use crate::listings::{Gathering, Part};
 use crate::rows;
 use crate::store::Store;
 
@@ -37,6 +39,30 @@ struct Fetched {
     unknown_encoding: bool,
 }
 
+/// Where envelopes come from.
+enum Listing<'a> {
+    /// From the rows alone.
+    None,
+    /// They are held.
+    Held(&'a Part),
+    /// From the rows, and they are held from now on.
+    Gathered(Gathering<'a>),
+}
+
+impl Listing<'_> {
+    fn envelope(&mut self, row: &MessageRow) -> Option<&[u8]> {
+        match self {
+            Listing::None => None,
+            Listing::Held(part) => part.envelope(Uid(row.uid)),
+            Listing::Gathered(gathering) => {
+                // One that is damaged is not kept, and complained of where it is told.
+                let summary = SummaryView::new(&row.description).ok()?;
+                Some(gathering.add(row, summary.envelope))
+            }
+        }
+    }
+}
+
 impl Exec<'_> {
     pub(super) async fn fetch(&mut self, fetch: Fetch) -> Outcome {
         let named = self.resolve(&fetch.set, fetch.uid)?;
@@ -48,6 +74,8 @@ impl Exec<'_> {
             Fetched::default()
         } else if plan.needs == Needs::Nothing {
             self.fetch_uids(&named.uids).await?
+        } else if plan.is_listing() && fetch.changed_since.is_none() {
+            self.fetch_listing(&plan, &named.uids).await?
         } else {
             self.fetch_rows(&plan, &named.uids, Version(fetch.changed_since.unwrap_or(0)))
                 .await?
@@ -83,6 +111,44 @@ impl Exec<'_> {
         })
     }
 
+    /// Envelopes: as far as they are held, the mail store is asked for flags alone, if these are told.
+    async fn fetch_listing(&mut self, plan: &Plan<'_>, uids: &UidSet) -> Result<Fetched, Stop> {
+        let syntax = self.session.syntax();
+        let selected = self.mailbox()?;
+        let (account, folder) = (selected.folder.account, selected.folder.id);
+        let place = selected.place(syntax);
+        let shared = self.shared;
+        let mut fetched = Fetched::default();
+        let mut next = uids.min();
+        while let Some(from) = next {
+            let part = shared.listings.part(place, uids, from);
+            if part.uids.is_empty() {
+                break;
+            }
+            next = part.last.checked_next();
+            let is_held = !part.blocks.is_empty();
+            let mut listing = if is_held {
+                Listing::Held(&part)
+            } else {
+                Listing::Gathered(shared.listings.gather(place))
+            };
+            if is_held && plan.is_kept() {
+                let rows: Vec<MessageRow> = part.uids.iter().filter_map(|uid| part.row(uid)).collect();
+                self.tell_facts(plan, &rows, &mut listing, &mut fetched).await?;
+                continue;
+            }
+            let pieces = shared
+                .store
+                .messages(account, folder, &part.uids, Version(0), !is_held);
+            let mut pieces = pieces.await?;
+            while let Some(piece) = pieces.next().await? {
+                self.tell_facts(plan, &piece.messages, &mut listing, &mut fetched)
+                    .await?;
+            }
+        }
+        Ok(fetched)
+    }
+
     async fn fetch_rows(&mut self, plan: &Plan<'_>, uids: &UidSet, since: Version) -> Result<Fetched, Stop> {
         let selected = self.mailbox()?;
         let (account, folder) = (selected.folder.account, selected.folder.id);
@@ -101,7 +167,8 @@ impl Exec<'_> {
             if plan.reads_content {
                 self.tell_contents(plan, &messages, &marked, &mut fetched).await?;
             } else {
-                self.tell_facts(plan, &messages, &mut fetched).await?;
+                self.tell_facts(plan, &messages, &mut Listing::None, &mut fetched)
+                    .await?;
             }
             self.settle_told().await?;
         }
@@ -113,12 +180,14 @@ impl Exec<'_> {
         &mut self,
         plan: &Plan<'_>,
         messages: &[MessageRow],
+        listing: &mut Listing<'_>,
         fetched: &mut Fetched,
     ) -> Result<(), Stop> {
         let shared = self.shared;
         let mut before = None;
         for row in messages {
-            let content = Content::new(&shared.store, plan, row);
+            let mut content = Content::new(&shared.store, plan, row);
+            content.envelope = listing.envelope(row);
             let Some(line) = self.begin(&content, &mut before, plan.has(&FetchItem::Flags))? else {
                 continue;
             };

@@ -49,6 +49,27 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Whether it tells envelopes, and beside them nothing that takes more than rows.
+    pub fn is_listing(&self) -> bool {
+        let of_row = |item: &FetchItem| needs(item) <= Needs::Row && !reads_content(item);
+        self.has(&FetchItem::Envelope)
+            && self
+                .items
+                .iter()
+                .all(|item| of_row(item) || *item == FetchItem::Envelope)
+    }
+
+    /// Whether all it tells is kept by [`crate::listings`].
+    pub fn is_kept(&self) -> bool {
+        let kept = |item: &FetchItem| {
+            matches!(
+                item,
+                FetchItem::Uid | FetchItem::Envelope | FetchItem::InternalDate | FetchItem::Rfc822Size
+            )
+        };
+        !self.modseq && self.items.iter().all(kept)
+    }
+
     /// Whether an item is among those asked for.
     pub fn has(&self, item: &FetchItem) -> bool {
         self.items.contains(item)
