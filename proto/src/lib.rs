@@ -5,9 +5,11 @@
 //!
 //! The `.proto` files under `postrider/` are the documentation of each contract.
 
+mod calls;
 mod error;
 mod link;
 
+pub use calls::{Call, Repeat, Route};
 pub use error::{Failure, Kind};
 pub use link::Link;
 

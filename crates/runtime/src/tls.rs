@@ -127,7 +127,7 @@ impl Stamp {
 }
 
 /// The one provider of cryptography.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
+pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: std::sync::LazyLock<Arc<CryptoProvider>> =
         std::sync::LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
     PROVIDER.clone()

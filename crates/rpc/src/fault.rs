@@ -1,0 +1,68 @@
+//! What went wrong with a call, as far as it decides whether another instance may be asked.
+
+use std::error::Error;
+
+use http::Response;
+use tonic::Code;
+use tonic::body::Body;
+use tower::BoxError;
+
+/// Where a server that has too much to do says when to come back, in milliseconds (gRPC proposal A6).
+pub(crate) const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// A connection could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotConnected(pub String);
+
+/// How far a call that failed had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// No server has seen it.
+    Unsent,
+    /// A server may have acted on it.
+    Unclear,
+}
+
+impl Fault {
+    /// Reads it off the chain of errors below the transport.
+    pub(crate) fn of(error: &BoxError) -> Self {
+        let mut at: Option<&(dyn Error + 'static)> = Some(error.as_ref());
+        while let Some(error) = at {
+            let unsent = error.is::<NotConnected>()
+                || error
+                    .downcast_ref::<hyper::Error>()
+                    .is_some_and(hyper::Error::is_canceled)
+                || error.downcast_ref::<h2::Error>().is_some_and(refused);
+            if unsent {
+                return Fault::Unsent;
+            }
+            at = error.source();
+        }
+        Fault::Unclear
+    }
+}
+
+/// The stream was refused, or comes after the last one that a server which is going away has looked at (RFC 9113 §6.8, §8.7).
+fn refused(error: &h2::Error) -> bool {
+    error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR))
+}
+
+/// Whether an answer says that the server had too much to do and has not begun.
+pub(crate) fn is_shed(response: &Response<Body>) -> bool {
+    let headers = response.headers();
+    headers.contains_key(PUSHBACK)
+        && headers
+            .get("grpc-status")
+            .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+}
+
+/// The innermost reason, in one line: what stands above it only says that something failed.
+pub(crate) fn reason(error: &BoxError) -> String {
+    let mut innermost: &(dyn Error + 'static) = error.as_ref();
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
