@@ -70,6 +70,8 @@ pub struct Config {
     pub outbound: Outbound,
     /// Where roles are that are not in this process, as `http://host:port` of their `rpc` listener; a name may resolve to many instances.
     pub services: Services,
+    /// How roles in different processes speak to each other.
+    pub rpc: Rpc,
     /// What anybody may use of the node.
     pub limits: Limits,
     /// The record of every message's steps.
@@ -366,6 +368,38 @@ pub struct Services {
     pub queue: String,
 }
 
+/// `[rpc]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rpc {
+    /// This process's certificate towards other roles, both as server and as client, in PEM, leaf first; it bears the names of
+    /// `[services]` it is called by. With it, roles speak mutual TLS. Default: none. Read at every new connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its key in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// The authority all roles' certificates come from, in PEM. Given exactly when `certificate` and `key` are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+    /// Serve `listeners.rpc` beyond loopback without TLS: for networks that encrypt by themselves. Default: false.
+    pub insecure: bool,
+    /// Calls at work at once on a listener; more are sent to another instance, or away. Default: 4,096.
+    pub calls: usize,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            authority: None,
+            insecure: false,
+            calls: 4096,
+        }
+    }
+}
+
 /// `[journal]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -434,6 +468,7 @@ impl Default for Config {
             coordination: Coordination::default(),
             outbound: Outbound::default(),
             services: Services::default(),
+            rpc: Rpc::default(),
             limits: Limits::default(),
             journal: JournalConfig::default(),
             telemetry: Telemetry::default(),

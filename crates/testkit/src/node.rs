@@ -26,6 +26,8 @@ pub struct Node {
 pub struct Wish {
     /// Its host name; `mx.` and the domain by habit.
     pub hostname: String,
+    /// What it does; empty: everything.
+    pub roles: Vec<&'static str>,
     /// Static routes: domain and where its mail goes.
     pub routes: Vec<(String, SocketAddr)>,
     /// More configuration: whole TOML sections.
@@ -60,6 +62,9 @@ impl Node {
         let mut text = String::new();
         writeln!(text, "hostname = \"{}\"", wish.hostname).unwrap();
         writeln!(text, "data_dir = \"{}\"", self.data().display()).unwrap();
+        if !wish.roles.is_empty() {
+            writeln!(text, "roles = {:?}", wish.roles).unwrap();
+        }
         for (name, port) in PORTS {
             writeln!(text, "[listeners.{name}]\nbind = [\"{}:{port}\"]", self.ip).unwrap();
         }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 mod client;
+mod contracts;
 mod operations;
-mod server;
 mod token;
 
 pub use client::{AdminArgs, Client, failure};
+pub use contracts::{Contracts, follow};
 pub use operations::OperationsService;
-pub use server::{AdminServer, Contracts};
 pub use token::Token;
 
 /// The file in the data directory that holds the token.

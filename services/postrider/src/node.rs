@@ -16,10 +16,11 @@ use postrider_runtime::{Budget, Identity};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{AdminServer, Client, Contracts, OperationsService, Token, token_file, url_file};
+use crate::admin::{Client, Contracts, OperationsService, url_file};
 
 mod engines;
 mod front;
+mod grpc;
 mod holds;
 mod roles;
 
@@ -90,12 +91,18 @@ impl Node {
         let operations = OperationsService::new(journal_directory, engines.database.clone());
         contracts.operations = Some(roles::local_operations(operations));
 
-        bind_grpc(&config, &identity, &contracts, &mut parts, &mut addresses)?;
+        let readiness = Readiness::default();
+        readiness.set("node", Err("starting".into()));
+        let listeners = grpc::Listeners {
+            config: &config,
+            identity: &identity,
+            contracts: &contracts,
+            readiness: &readiness,
+        };
+        listeners.open(&mut parts, &mut addresses)?;
         let ops = Ops::bind(&config.listeners.ops.bind)?;
         addresses.extend(ops.addresses().iter().map(|address| ("ops", *address)));
         parts.ops = Some(ops);
-        let readiness = Readiness::default();
-        readiness.set("node", Err("starting".into()));
         Ok(Self {
             config,
             parts,
@@ -190,38 +197,6 @@ fn journal(config: &Config) -> Result<(Arc<dyn Journal>, Option<std::path::PathB
     let journal = FileJournal::open(&directory, config.journal.kept);
     let journal = journal.with_context(|| format!("cannot open the journal {}", directory.display()))?;
     Ok((Arc::new(journal), Some(directory)))
-}
-
-/// The operators' listener, and the one between roles.
-fn bind_grpc(
-    config: &Config,
-    identity: &Arc<Identity>,
-    contracts: &Contracts,
-    parts: &mut Parts,
-    addresses: &mut Vec<(&'static str, SocketAddr)>,
-) -> Result<()> {
-    let admin = AdminServer::bind("admin", &config.listeners.admin.bind)?;
-    addresses.extend(admin.addresses().iter().map(|address| ("admin", *address)));
-    let token = Token::read_or_create(&token_file(&config.data_dir))?;
-    let outside = admin
-        .addresses()
-        .iter()
-        .any(|address| !address.ip().is_loopback());
-    if let Some(address) = admin.addresses().first() {
-        let url = format!("{}://{address}\n", if outside { "https" } else { "http" });
-        std::fs::write(url_file(&config.data_dir), url).context("cannot say where the admin listener is")?;
-    }
-    let tls = outside.then(|| identity.clone());
-    let served = admin.serve(contracts.clone(), Some(token), tls, parts.end.clone());
-    parts.last.push(("admin", Box::pin(served)));
-
-    let rpc = AdminServer::bind("rpc", &config.listeners.rpc.bind)?;
-    if !rpc.addresses().is_empty() {
-        addresses.extend(rpc.addresses().iter().map(|address| ("rpc", *address)));
-        let served = rpc.serve(contracts.clone(), None, None, parts.end.clone());
-        parts.last.push(("rpc", Box::pin(served)));
-    }
-    Ok(())
 }
 
 fn spawn_all(parts: Vec<(&'static str, Part)>) -> JoinSet<Result<()>> {

@@ -134,6 +134,19 @@ impl Config {
                 ),
             );
         }
+        let rpc = &self.rpc;
+        let given = [&rpc.certificate, &rpc.key, &rpc.authority].map(|file| file.is_some());
+        check(
+            given == [given[0]; 3],
+            "rpc: set certificate, key and authority, or none of them",
+        );
+        let bind = &self.listeners.rpc.bind;
+        check(
+            given[0] || rpc.insecure || bind.iter().all(|address| address.ip().is_loopback()),
+            "listeners.rpc.bind: beyond loopback it needs rpc.certificate, rpc.key and rpc.authority (whoever connects can read all \
+             mail), or rpc.insecure = true where the network itself is trusted",
+        );
+        check(rpc.calls > 0, "rpc.calls: at least 1");
         let outside = self
             .listeners
             .admin

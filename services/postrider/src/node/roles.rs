@@ -18,11 +18,11 @@ use postrider_runtime::config::{Config, Role, StorageEngine};
 use postrider_runtime::journal::Journal;
 use postrider_runtime::{Budget, Identity};
 use postrider_smtp_ingress::{Ingress, Kind, Listener, SubmissionService};
-use tonic::transport::Endpoint;
 
 use super::Parts;
 use super::engines::Engines;
 use super::front::Front;
+use super::grpc::elsewhere;
 use crate::admin::{Contracts, OperationsService};
 
 /// What roles are made from.
@@ -50,15 +50,15 @@ impl Roles<'_> {
         let services = &self.config.services;
         contracts.directory = match self.config.plays(Role::Directory) {
             true => Some(self.directory().await?),
-            false => remote(&services.directory)?,
+            false => elsewhere(self.config, "directory", &services.directory)?,
         };
         contracts.mail_store = match self.config.plays(Role::MailStore) {
             true => Some(self.mail_store(parts)?),
-            false => remote(&services.mail_store)?,
+            false => elsewhere(self.config, "mail-store", &services.mail_store)?,
         };
         contracts.queue = match self.config.plays(Role::DeliveryWorker) {
             true => Some(self.delivery_worker(parts, contracts)?),
-            false => remote(&services.queue)?,
+            false => elsewhere(self.config, "queue", &services.queue)?,
         };
         let mut front = Front {
             config: self.config,
@@ -68,7 +68,7 @@ impl Roles<'_> {
         };
         contracts.submission = match self.config.plays(Role::SmtpIngress) {
             true => Some(self.smtp_ingress(&mut front, contracts)?),
-            false => remote(&services.submission)?,
+            false => elsewhere(self.config, "submission", &services.submission)?,
         };
         if self.config.plays(Role::Pop3Gateway) {
             self.pop3_gateway(&mut front, contracts)?;
@@ -192,15 +192,6 @@ impl Roles<'_> {
 /// The operations of this node.
 pub fn local_operations(operations: OperationsService) -> Link {
     Link::local(OperationsServer::new(operations))
-}
-
-/// The way to a role elsewhere; connects when it is first used, and again when it is lost.
-fn remote(url: &str) -> Result<Option<Link>> {
-    if url.is_empty() {
-        return Ok(None);
-    }
-    let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("`{url}` is not a URL"))?;
-    Ok(Some(Link::remote(endpoint.connect_lazy())))
 }
 
 fn needed(link: &Option<Link>, key: &str) -> Result<Link> {
