@@ -68,7 +68,7 @@ pub struct Config {
     pub coordination: Coordination,
     /// Sending to other servers.
     pub outbound: Outbound,
-    /// Where roles are that are not in this process, as `http://host:port` of their `rpc` listener; a name may resolve to many instances.
+    /// Where roles are that are not in this process, as `http://host:port` of their `rpc` listener. A name may resolve to many instances, and several URLs stand side by side with commas.
     pub services: Services,
     /// How roles in different processes speak to each other.
     pub rpc: Rpc,

@@ -38,6 +38,7 @@ fn main() {
                 .map(|number| (format!("far{number}.example"), peer.address()))
                 .collect(),
             more: limits.into(),
+            ..Wish::default()
         },
     );
     (0..ACCOUNTS).for_each(|number| node.add_account(&account(number), PASSWORD));

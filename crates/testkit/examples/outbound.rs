@@ -150,6 +150,7 @@ fn wish(sinks: &Sinks) -> Wish {
         more: "[limits]\nconnections_per_address = 0\nconnections_per_account = 0\nsubmitted_per_hour = 0\n\
                messages_per_connection = 10000000\n"
             .into(),
+        ..Wish::default()
     }
 }
 

@@ -43,6 +43,7 @@ fn nothing_acknowledged_is_lost_or_doubled_by_a_crash() {
             hostname: "hamburger.edu".into(),
             routes: vec![("crepes.fr".into(), peer.address())],
             more: "[queue]\nretry = { first = \"1s\", max = \"1s\", jitter = 0.0 }\n".into(),
+            ..Wish::default()
         },
     );
     ACCOUNTS

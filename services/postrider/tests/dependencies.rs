@@ -20,9 +20,9 @@ const ALLOWED: [(&str, &[&str]); 26] = [
     ("postrider-message", &["types"]),
     // Engines know rows, not what they mean.
     ("postrider-embedded", &["types"]),
-    ("postrider-cluster", &["types"]),
-    ("postrider-store", &["types", "embedded", "cluster"]),
-    ("postrider-queue", &["types", "embedded", "cluster"]),
+    ("postrider-cql", &["types"]),
+    ("postrider-store", &["types", "embedded", "cql"]),
+    ("postrider-queue", &["types", "embedded", "cql"]),
     ("postrider-coordination", &["types"]),
     // Sockets, but no protocol, service or store.
     ("postrider-runtime", &["types", "wire"]),
