@@ -1,10 +1,11 @@
 //! Hints, counters and leases between processes.
 //!
 //! Losing coordination slows notification and relaxes limits; it never loses mail and never stops reading it.
-//! The memory engine is for one process; every engine passes the contract suite.
+//! The memory engine is for one process, the Redis engine for many; every engine passes the contract suite.
 
 mod logins;
 mod memory;
+pub mod redis;
 #[cfg(any(test, feature = "suite"))]
 #[allow(clippy::unwrap_used, clippy::panic, reason = "cases fail by panicking")]
 pub mod suite;
@@ -17,6 +18,7 @@ use postrider_types::{AccountId, Version};
 
 pub use logins::LoginLimits;
 pub use memory::Memory;
+pub use redis::Redis;
 
 /// Coordination is away; the caller goes on without it.
 #[derive(Debug, Clone, thiserror::Error)]

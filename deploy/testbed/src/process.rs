@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -142,6 +143,23 @@ impl Process {
         }
     }
 
+    /// Waits until it has ended with all that it held open; whether it has within `time`. Its command line is gone a moment before its
+    /// sockets are, so that is no sign.
+    pub fn has_ended(&self, time: Duration) -> bool {
+        let begin = Instant::now();
+        loop {
+            let left = time.saturating_sub(begin.elapsed());
+            let Ok(limit) = Timespec::try_from(left) else {
+                return false;
+            };
+            let mut watched = [PollFd::new(&self.descriptor, PollFlags::IN)];
+            match poll(&mut watched, Some(&limit)) {
+                Err(rustix::io::Errno::INTR) => {}
+                outcome => return outcome.is_ok_and(|ready| ready > 0),
+            }
+        }
+    }
+
     /// Memory in use (resident), in bytes; 0 when it has ended.
     pub fn memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
@@ -205,8 +223,10 @@ mod tests {
         assert!(process.memory() > 0);
         process.signal(Signal::STOP).unwrap();
         assert!(wait(Duration::from_secs(5), || process.is_paused().then_some(())).is_some());
+        assert!(!process.has_ended(Duration::ZERO));
         process.signal(Signal::KILL).unwrap();
-        assert!(wait(Duration::from_secs(5), || look().is_none().then_some(())).is_some());
+        assert!(process.has_ended(Duration::from_secs(5)));
+        assert_eq!(look(), None);
         process.signal(Signal::KILL).unwrap();
         fs::remove_dir_all(&folder).unwrap();
     }

@@ -138,23 +138,24 @@ impl Testbed {
     pub fn down(&self) -> Result<(), Failed> {
         let _alone = self.lock(true)?;
         let begin = Instant::now();
-        let running = self.running();
+        let running: Vec<(Engine, Process)> = Engine::all(MOST_NODES)
+            .into_iter()
+            .filter_map(|engine| Some((engine, self.process(engine)?)))
+            .collect();
         if running.is_empty() {
             (self.say)("nothing runs");
-            return Ok(());
         }
         // Together: the nodes of a cluster wait for each other less.
-        for process in running.iter().filter_map(|engine| self.process(*engine)) {
+        for (_, process) in &running {
             process.signal(Signal::TERM)?;
             process.signal(Signal::CONT)?;
         }
-        for engine in running {
-            let gone = || self.process(engine).is_none().then_some(());
-            if wait(STOP.saturating_sub(begin.elapsed()), gone).is_some() {
+        for (engine, process) in running {
+            if process.has_ended(STOP.saturating_sub(begin.elapsed())) {
                 java::keep_archive(engine, &self.folder(engine), &self.library());
                 (self.say)(&format!("{engine} ended after {}", seconds(begin)));
             } else {
-                self.end_now(engine)?;
+                end_now(engine, &process)?;
                 (self.say)(&format!("{engine} did not end within {STOP:?}: killed"));
             }
         }
@@ -224,8 +225,7 @@ impl Testbed {
 
     /// Kills one engine (SIGKILL) and returns when its process is gone.
     pub fn kill(&self, engine: Engine) -> Result<(), Failed> {
-        self.must_run(engine)?;
-        self.end_now(engine)
+        end_now(engine, &self.must_run(engine)?)
     }
 
     /// Stops one engine in its tracks (SIGSTOP): its connections stay and nothing answers. Returns when it is so.
@@ -322,14 +322,6 @@ impl Testbed {
         } else {
             State::Silent
         }
-    }
-
-    fn end_now(&self, engine: Engine) -> Result<(), Failed> {
-        if let Some(process) = self.process(engine) {
-            process.signal(Signal::KILL)?;
-        }
-        wait(VANISH, || self.process(engine).is_none().then_some(()))
-            .ok_or_else(|| Failed(format!("{engine} was killed and does not vanish")))
     }
 
     fn must_run(&self, engine: Engine) -> Result<Process, Failed> {
@@ -465,6 +457,14 @@ fn ready_alone(engine: Engine, nodes: u8) -> bool {
         }
         Kind::Redis => redis::answers(engine).is_ok(),
     }
+}
+
+fn end_now(engine: Engine, process: &Process) -> Result<(), Failed> {
+    process.signal(Signal::KILL)?;
+    if process.has_ended(VANISH) {
+        return Ok(());
+    }
+    Err(Failed(format!("{engine} was killed and does not vanish")))
 }
 
 fn seconds(begin: Instant) -> String {
