@@ -247,6 +247,15 @@ pub enum Outcome {
     Known,
 }
 
+/// How large commits should be at most. An operation that needs more is a sequence of commits, each of which leaves the account whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitLimits {
+    /// Rows put, updated or deleted.
+    pub rows: usize,
+    /// Bytes of the rows, descriptions included and contents not.
+    pub bytes: usize,
+}
+
 /// Storage of accounts' rows.
 ///
 /// # What every engine does (the suite checks each)
@@ -262,6 +271,15 @@ pub enum Outcome {
 /// * A missing account behaves as one at version 0 without rows.
 #[async_trait]
 pub trait AccountEngine: Send + Sync + 'static {
+    /// Above this a commit costs more than two smaller ones, or delays others. Every engine takes somewhat larger ones; one that is far
+    /// too large is [`Error::Invalid`].
+    fn commit_limits(&self) -> CommitLimits {
+        CommitLimits {
+            rows: 10_000,
+            bytes: 16 << 20,
+        }
+    }
+
     /// The head, or `None` before the first commit.
     async fn head(&self, account: AccountId) -> Result<Option<Head>>;
 

@@ -1,5 +1,6 @@
 //! Domains, accounts, aliases and credentials: rows and the engine trait over them.
 
+mod cql;
 mod embedded;
 mod memory;
 #[cfg(any(test, feature = "suite"))]
@@ -10,6 +11,7 @@ use postrider_types::{AccountId, Domain};
 
 use crate::Result;
 
+pub use cql::CqlDirectory;
 pub use embedded::EmbeddedDirectory;
 pub use memory::MemoryDirectory;
 
