@@ -56,6 +56,22 @@ pub fn command(arguments: &[&str]) -> Result<(), Failed> {
     }
 }
 
+/// Does something with the engines of one node up; those that ran before run on afterwards, others are stopped.
+pub fn during(work: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
+    packages::install_engines()?;
+    let testbed = Testbed::new()
+        .map_err(said)?
+        .telling(|step| println!("engines: {step}"));
+    let ran = testbed.status().iter().any(|one| one.pid.is_some());
+    testbed.up(None, false).map_err(said)?;
+    let outcome = work();
+    if ran {
+        return outcome;
+    }
+    let stopped = testbed.down().map_err(said);
+    outcome.and(stopped)
+}
+
 fn up(testbed: &Testbed, options: &[&str]) -> Result<(), Failed> {
     let (mut nodes, mut keep) = (None, false);
     let mut options = options.iter();

@@ -1,7 +1,7 @@
 //! The project's own commands.
 //!
 //! ```text
-//! cargo xtask test    everything the project tests, real clients included; installs what it needs
+//! cargo xtask test    everything the project tests, real clients and engines included; installs what it needs
 //! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask engines Kafka, Cassandra and Redis to test with: up, down, status, and faults of single ones
@@ -61,9 +61,11 @@ fn test() -> Result<(), Failed> {
     .go()?;
     // One build of everything first, so that the time a test takes is its own.
     cargo(&["test", "--workspace", "--locked", "--no-run"]).go()?;
-    cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
-        .env("POSTRIDER_TEST_NODE_MODULES", &modules)
-        .go()?;
+    engines::during(|| {
+        cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
+            .env("POSTRIDER_TEST_NODE_MODULES", &modules)
+            .go()
+    })?;
     load(&[], &["soak", "--short"])
 }
 
