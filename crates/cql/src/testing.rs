@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +17,10 @@ use crate::{Config, Error, Result, Session, schema};
 /// Where the tests' database answers.
 pub const CONTACT_POINT: &str = "127.0.0.1:19042";
 
-/// Keyspaces for tests that run at the same time.
+/// Keyspaces for tests that run at the same time, of all suites together; who finds none waits.
 const KEYSPACES: u32 = 16;
+/// How long to wait for one.
+const WAIT: Duration = Duration::from_secs(300);
 
 /// Settings of the tests' database, with this keyspace. Fails with what to do when nobody answers.
 pub async fn config(keyspace: &str) -> Result<Config> {
@@ -70,7 +72,7 @@ impl Fresh {
     }
 
     async fn open_one(tables: &[&str]) -> Result<Self> {
-        let (keyspace, lock) = take_keyspace()?;
+        let (keyspace, lock) = take_keyspace().await?;
         let config = config(&keyspace).await?;
         let driver = connect(&config, None).await?;
         let found = schema::status(&config).await?;
@@ -103,20 +105,26 @@ impl Fresh {
 }
 
 /// A keyspace nobody uses, and the lock that keeps it so.
-fn take_keyspace() -> Result<(String, File)> {
+async fn take_keyspace() -> Result<(String, File)> {
     let name = schema::fingerprint();
-    for number in 0..KEYSPACES {
-        let keyspace = format!("test_{name}_{number}");
-        let path = std::env::temp_dir().join(format!("postrider-{keyspace}.lock"));
-        let file = File::create(&path)
-            .map_err(|error| Error::Unavailable(format!("{}: {error}", path.display())))?;
-        if file.try_lock().is_ok() {
-            return Ok((keyspace, file));
+    let deadline = Instant::now() + WAIT;
+    loop {
+        for number in 0..KEYSPACES {
+            let keyspace = format!("test_{name}_{number}");
+            let path = std::env::temp_dir().join(format!("postrider-{keyspace}.lock"));
+            let file = File::create(&path)
+                .map_err(|error| Error::Unavailable(format!("{}: {error}", path.display())))?;
+            if file.try_lock().is_ok() {
+                return Ok((keyspace, file));
+            }
         }
+        if Instant::now() > deadline {
+            return Err(Error::Unavailable(format!(
+                "{KEYSPACES} tests have been using the database for {WAIT:?}"
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    Err(Error::Unavailable(format!(
-        "{KEYSPACES} tests use the database already"
-    )))
 }
 
 /// What a [`Proxy`] does with what passes.
