@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use postrider_types::{ContentId, Domain, UnitId};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{Result, Unit};
 
@@ -56,12 +57,21 @@ pub trait Units: Send + Sync + 'static {
     async fn page(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Unit>>;
     /// Wake-ups of the units that should have been woken before `before`: `Queued` and due, or `Sending` under a passed lease.
     async fn overdue(&self, before: u64, after: Option<Cursor>, limit: usize) -> Result<Page<WakeUp>>;
-    /// How many there are.
+    /// As [`Units::overdue`], where that costs much: may leave out units whose wake-up is probably on its way, those that were answered
+    /// here lately, and those that another process looks after. Every overdue unit comes in the end, as long as this is called.
+    async fn forgotten(&self, before: u64, after: Option<Cursor>, limit: usize) -> Result<Page<WakeUp>> {
+        self.overdue(before, after, limit).await
+    }
+    /// How many there are. May be a minute old where many processes share the queue.
     async fn counts(&self) -> Result<Counts>;
     /// Records a suspension, or takes it back. Idempotent.
     async fn suspend(&self, domain: Domain, suspension: Option<Suspension>) -> Result<()>;
     /// All suspensions, by domain.
     async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>>;
+    /// Moves when the suspensions may have changed, if the engine hears of it by itself.
+    fn suspensions_version(&self) -> u64 {
+        0
+    }
 }
 
 /// "Unit u, generation g, is due at t." May be lost, late or doubled: the rows are the truth.
@@ -106,8 +116,12 @@ pub struct WakeUp {
     pub due: u64,
     /// In which lane it waits.
     pub lane: Lane,
-    /// The engine's own mark (an offset).
+    /// The engine's own mark (where it was read).
     pub token: u64,
+    /// What has the same key is woken in the same process, where wake-ups are spread over several: a hash of the destination.
+    pub key: u32,
+    /// The message's trace (W3C traceparent), or empty.
+    pub trace: String,
 }
 
 impl WakeUp {
@@ -119,6 +133,8 @@ impl WakeUp {
             due: unit.next_attempt,
             lane: Lane::of(unit),
             token: 0,
+            key: xxh3_64(unit.new.destination.as_str().as_bytes()) as u32,
+            trace: unit.new.trace.clone(),
         }
     }
 }
@@ -154,6 +170,8 @@ pub struct Change {
     pub expected: u64,
     /// What it holds.
     pub content: ContentId,
+    /// The next attempt of the row there was, as far as it is known: where an engine may have noted it.
+    pub due: u64,
     /// The new row; `None`: the unit is final and its row is removed.
     pub row: Option<Unit>,
     /// Units to insert with it.

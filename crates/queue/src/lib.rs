@@ -1,4 +1,4 @@
-//! The outbound queue: unit state machine, memory and embedded engines, contract suite.
+//! The outbound queue: unit state machine, memory, embedded and Kafka engines, contract suite.
 //!
 //! The state rows are the truth; wake-ups distribute work and may be lost. [`unit`] says what a unit is, [`machine`] what can
 //! happen to it, [`notice`] why a notification is sent once, [`engine`] what an engine must do. [`Queue`] puts them together.
@@ -11,11 +11,13 @@
 mod embedded;
 pub mod engine;
 mod error;
+pub mod kafka;
 pub mod machine;
 pub mod memory;
 pub mod notice;
 mod queue;
 mod retry;
+mod stored;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
 #[cfg(test)]
@@ -25,6 +27,7 @@ pub mod unit;
 
 pub use embedded::Embedded;
 pub use error::{Error, Result};
+pub use kafka::{Kafka, KafkaConfig};
 pub use machine::{Outcome, Report, Verb, Verdict};
 pub use memory::Memory;
 pub use notice::{Notice, NoticeKind};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -56,6 +57,8 @@ struct Inner {
     clock: Clock,
     /// The suspended domains, as last read.
     suspended: RwLock<Vec<Domain>>,
+    /// The version they had then.
+    seen: AtomicU64,
 }
 
 /// A unit that is ours to send until its lease passes. Ends in [`Queue::finish`] or [`Queue::give_back`]; when it is
@@ -111,6 +114,22 @@ pub enum Claimed {
     Suspended,
 }
 
+/// The row that is to be changed.
+#[derive(Clone, Copy)]
+struct Was {
+    generation: u64,
+    due: u64,
+}
+
+impl Was {
+    fn of(unit: &Unit) -> Self {
+        Self {
+            generation: unit.generation,
+            due: unit.next_attempt,
+        }
+    }
+}
+
 /// How [`Queue::settle_local`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
@@ -132,6 +151,7 @@ impl Queue {
                 settings,
                 clock,
                 suspended,
+                seen: AtomicU64::new(0),
             }),
         }
     }
@@ -220,6 +240,9 @@ impl Queue {
 
     /// Claims the unit of a wake-up: to be done before connecting anywhere. A wake-up that is stale is dropped.
     pub async fn claim(&self, wake_up: WakeUp) -> Result<Claimed> {
+        if self.inner.units.suspensions_version() != self.inner.seen.load(Ordering::Acquire) {
+            self.refresh().await?;
+        }
         if !self.inner.suspended.read().is_empty() {
             match self.peek(&wake_up).await? {
                 None => return Ok(Claimed::Stale),
@@ -282,24 +305,21 @@ impl Queue {
         let (now, mut next) = (self.now(), verdict.unit.clone());
         let fresh = |new: &NewUnit| machine::fresh(new.clone(), &self.inner.settings.retry, now);
         let inserts = notifications.iter().map(fresh).collect::<Result<Vec<Unit>>>()?;
-        let mut expected = claimed.generation;
+        let mut was = Was::of(claimed);
         if !inserts.is_empty() && !self.inner.units.applies_atomically() {
             // Recorded with the debt first, so that what is told cannot change any more.
             let mut debt = next.clone();
-            (debt.state, debt.generation, debt.lease) = (State::Sending, expected + 1, self.lease(now));
+            (debt.state, debt.generation, debt.lease) = (State::Sending, was.generation + 1, self.lease(now));
             debt.warned = claimed.warned;
-            if !self
-                .apply(expected, &debt, Some(debt.clone()), Vec::new())
-                .await?
-            {
+            if !self.apply(was, &debt, Some(debt.clone()), Vec::new()).await? {
                 self.inner.wake_ups.done(wake_up.clone()).await;
                 return Ok(false);
             }
-            expected += 1;
+            was = Was::of(&debt);
         }
         next.owed.clear();
         let wake_ups: Vec<WakeUp> = inserts.iter().map(WakeUp::of).collect();
-        let done = self.step(expected, next, inserts).await?;
+        let done = self.step(was, next, inserts).await?;
         self.wake(wake_ups).await;
         self.inner.wake_ups.done(wake_up.clone()).await;
         Ok(done)
@@ -318,7 +338,7 @@ impl Queue {
             next.state = State::Queued;
             next.next_attempt = self.now().saturating_add(millis(wait));
         }
-        let done = self.step(claimed.generation, next, Vec::new()).await?;
+        let done = self.step(Was::of(claimed), next, Vec::new()).await?;
         self.inner.wake_ups.done(wake_up.clone()).await;
         Ok(done)
     }
@@ -354,12 +374,12 @@ impl Queue {
                 None => return Ok(()),
             },
         };
-        let (generation, due) = (unit.generation, self.now().saturating_add(millis(wait)));
+        let was = Was::of(&unit);
         let next = Unit {
-            next_attempt: due,
+            next_attempt: self.now().saturating_add(millis(wait)),
             ..unit
         };
-        self.step(generation, next, Vec::new()).await?;
+        self.step(was, next, Vec::new()).await?;
         self.inner.wake_ups.done(wake_up).await;
         Ok(())
     }
@@ -410,7 +430,7 @@ impl Queue {
     pub async fn resume(&self, domain: Domain) -> Result<()> {
         self.inner.units.suspend(domain, None).await?;
         self.refresh().await?;
-        self.reconcile().await
+        self.wake_overdue(true).await
     }
 
     /// All suspensions, by domain.
@@ -420,8 +440,10 @@ impl Queue {
 
     /// Reads the suspended domains anew.
     pub async fn refresh(&self) -> Result<()> {
+        let version = self.inner.units.suspensions_version();
         let suspended = self.inner.units.suspensions().await?;
         *self.inner.suspended.write() = suspended.into_iter().map(|(domain, _)| domain).collect();
+        self.inner.seen.store(version, Ordering::Release);
         Ok(())
     }
 
@@ -433,12 +455,21 @@ impl Queue {
 
     /// Finds units whose wake-up was lost, and wakes them. To be called now and then.
     pub async fn reconcile(&self) -> Result<()> {
+        self.wake_overdue(false).await
+    }
+
+    /// `all`: at once, whatever it costs.
+    async fn wake_overdue(&self, all: bool) -> Result<()> {
         if self.inner.wake_ups.reread() {
             return Ok(());
         }
         let (now, mut cursor) = (self.now(), None);
+        let units = &self.inner.units;
         loop {
-            let page = self.inner.units.overdue(now, cursor, RECONCILE_PAGE).await?;
+            let page = match all {
+                true => units.overdue(now, cursor, RECONCILE_PAGE).await?,
+                false => units.forgotten(now, cursor, RECONCILE_PAGE).await?,
+            };
             self.inner.wake_ups.schedule(page.items).await?;
             cursor = page.next;
             if cursor.is_none() {
@@ -449,14 +480,14 @@ impl Queue {
 
     /// Writes the next row of a unit, or removes it when it is final, if the row is still `unit`; and wakes it when due.
     async fn replace(&self, unit: &Unit, next: Unit) -> Result<bool> {
-        self.step(unit.generation, next, Vec::new()).await
+        self.step(Was::of(unit), next, Vec::new()).await
     }
 
-    async fn step(&self, expected: u64, mut next: Unit, inserts: Vec<Unit>) -> Result<bool> {
-        next.generation = expected + 1;
+    async fn step(&self, was: Was, mut next: Unit, inserts: Vec<Unit>) -> Result<bool> {
+        next.generation = was.generation + 1;
         let wake_up = (next.state == State::Queued).then(|| WakeUp::of(&next));
         let row = (!next.state.is_final()).then(|| next.clone());
-        let done = self.apply(expected, &next, row, inserts).await?;
+        let done = self.apply(was, &next, row, inserts).await?;
         if let (true, Some(wake_up)) = (done, wake_up) {
             self.wake(vec![wake_up]).await;
         }
@@ -464,11 +495,12 @@ impl Queue {
     }
 
     /// Applies a change; an unknown outcome is resolved by reading the row back.
-    async fn apply(&self, expected: u64, next: &Unit, row: Option<Unit>, inserts: Vec<Unit>) -> Result<bool> {
+    async fn apply(&self, was: Was, next: &Unit, row: Option<Unit>, inserts: Vec<Unit>) -> Result<bool> {
         let change = Change {
             id: next.new.id,
-            expected,
+            expected: was.generation,
             content: next.new.content,
+            due: was.due,
             row,
             inserts,
         };
@@ -481,7 +513,7 @@ impl Queue {
                     if there == change.row {
                         return Ok(true);
                     }
-                    if there.is_none_or(|there| there.generation != expected) {
+                    if there.is_none_or(|there| there.generation != was.generation) {
                         return Ok(false);
                     }
                 }

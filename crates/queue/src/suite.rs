@@ -54,6 +54,8 @@ pub struct Fixture {
     pub put_content: Box<dyn Fn() -> BoxFuture<'static, ContentId> + Send + Sync>,
     /// How many units hold a content.
     pub holders: Box<dyn Fn(ContentId) -> BoxFuture<'static, usize> + Send + Sync>,
+    /// How long what was said needs to arrive, where it goes through a network.
+    pub settle: Duration,
     /// What must stay alive meanwhile.
     pub keep: Box<dyn Send + Sync>,
 }
@@ -78,12 +80,17 @@ impl Fixture {
     }
 
     async fn take(&self, limit: usize) -> Vec<WakeUp> {
-        let taken = tokio::time::timeout(Duration::from_secs(5), self.wake_ups.take(limit)).await;
+        let taken = tokio::time::timeout(
+            Duration::from_secs(5) + self.settle * 20,
+            self.wake_ups.take(limit),
+        )
+        .await;
         taken.expect("a wake-up is due").unwrap()
     }
 
     async fn takes_nothing(&self) {
-        let taken = tokio::time::timeout(Duration::from_millis(50), self.wake_ups.take(10)).await;
+        let taken =
+            tokio::time::timeout(self.settle.max(Duration::from_millis(50)), self.wake_ups.take(10)).await;
         assert!(taken.is_err(), "nothing is due: {taken:?}");
     }
 
@@ -132,6 +139,7 @@ fn removal(row: &Unit) -> Change {
         id: new.id,
         expected: *generation,
         content: new.content,
+        due: row.next_attempt,
         row: None,
         inserts: Vec::new(),
     }
@@ -561,6 +569,7 @@ pub async fn first_attempts_do_not_wait_behind_retries(fixture: Fixture) {
         .schedule(rows.iter().map(WakeUp::of).collect())
         .await
         .unwrap();
+    tokio::time::sleep(fixture.settle).await;
     let first: Vec<WakeUp> = fixture.take(8).await;
     assert!(
         first.iter().any(|wake_up| wake_up.unit == fresh.new.id),

@@ -195,6 +195,8 @@ fn wake_up(lane: Lane, (due, unit, generation): Entry) -> WakeUp {
         due,
         lane,
         token: 0,
+        key: 0,
+        trace: String::new(),
     }
 }
 
@@ -220,6 +222,8 @@ mod tests {
             due,
             lane: Lane::Later,
             token: 0,
+            key: 0,
+            trace: String::new(),
         }
     }
 

@@ -254,6 +254,8 @@ mod tests {
             due: 0,
             lane: Lane::Fresh,
             token: 0,
+            key: 0,
+            trace: String::new(),
         }
     }
 

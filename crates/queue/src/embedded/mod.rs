@@ -256,6 +256,7 @@ impl Units for Embedded {
             id,
             expected: generation,
             content,
+            due: 0,
             row: Some(next),
             inserts: Vec::new(),
         };

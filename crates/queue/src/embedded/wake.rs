@@ -93,6 +93,8 @@ impl Embedded {
                 due: now,
                 lane: Lane::Later,
                 token: 0,
+                key: 0,
+                trace: String::new(),
             };
             items.extend(lapsed.into_iter().map(wake));
         }
@@ -127,6 +129,8 @@ impl Embedded {
                     due: number(row, 2)?,
                     lane,
                     token: 0,
+                    key: 0,
+                    trace: String::new(),
                 });
             }
             Ok(wake_ups)

@@ -40,6 +40,7 @@ async fn make() -> Fixture {
             let db = counting.clone();
             Box::pin(async move { holders(&db, content).await })
         }),
+        settle: std::time::Duration::ZERO,
         keep: Box::new(dir),
     }
 }

@@ -56,6 +56,7 @@ fn fixture(change: impl FnOnce(Memory) -> Memory) -> Fixture {
                 .count();
             Box::pin(async move { count })
         }),
+        settle: std::time::Duration::ZERO,
         keep: Box::new(()),
     }
 }

@@ -2,5 +2,6 @@
 
 mod embedded;
 mod faults;
+mod kafka;
 mod machine;
 mod memory;

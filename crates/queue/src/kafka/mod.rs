@@ -1,0 +1,287 @@
+//! The engine of a cluster: rows in ScyllaDB or Cassandra, wake-ups in Kafka.
+//!
+//! The rows are the truth and are written first. Kafka carries wake-ups only: who loses all of its data delays mail by some minutes, until
+//! the reconciler has found the units (`due`), and has to suspend again what was suspended.
+//!
+//! * `units`: units as rows, claims as leases in them. `rows`: statements. `due`: where the reconciler looks.
+//! * `topics`: which topics there are. `record`: a wake-up in one. `producer`: saying wake-ups.
+//! * `flight` and `consumer`: what a worker reads, what waits, what is committed. `control`: suspensions.
+//!
+//! A message that is delivered at its first attempt costs three conditional writes (inserted, claimed, removed), two small plain writes (its note)
+//! and one record of Kafka; a retry after half an hour costs two conditional writes and five records.
+//!
+//! # Failures
+//! * Without the database nothing can be put in, and nothing is sent: `Unavailable` or `Unknown`.
+//! * Without Kafka units are put in as ever, after [`KafkaConfig::patience`] at most; nothing is sent before the brokers answer again.
+//! * A worker that dies: its partitions go to others after [`KafkaConfig::session_timeout`], what it was sending when the lease is over and
+//!   the reconciler comes by.
+//!
+//! # Limits
+//! A worker holds at most 50,000 records, about 10 MB. All wake-ups of a destination are in one partition, hence in one worker.
+
+mod config;
+mod consumer;
+mod control;
+mod due;
+mod flight;
+mod metrics;
+mod producer;
+mod record;
+mod rows;
+mod topics;
+mod units;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postrider_cql::Session;
+use postrider_types::{Domain, UnitId};
+
+pub use self::config::{KafkaConfig, KafkaTls, Scram};
+use self::consumer::Consumer;
+use self::control::Control;
+use self::metrics::Metrics;
+pub use self::metrics::Statistics;
+use self::producer::Producer;
+use self::topics::Topic;
+pub use self::topics::prepare;
+#[cfg(test)]
+pub(crate) use self::topics::topic_names;
+use self::units::Table;
+use crate::engine::{Change, Counts, Cursor, Holds, Page, Suspension, Units, WakeUp, WakeUps, Written};
+use crate::queue::Clock;
+use crate::{Error, Result, Unit};
+
+/// How long to wait for the brokers' word about a suspension, and for having read it.
+const SUSPENDING: Duration = Duration::from_secs(10);
+/// How long leaving may take.
+const LEAVING: Duration = Duration::from_secs(10);
+
+/// The engine. Cheap to clone; both traits are on it.
+///
+/// A process that never calls [`WakeUps::take`] joins no group: it only puts units in.
+#[derive(Clone)]
+pub struct Kafka {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    table: Arc<Table>,
+    config: KafkaConfig,
+    clock: Clock,
+    producer: Arc<Producer>,
+    control: Control,
+    metrics: Arc<Metrics>,
+    consumer: Mutex<Option<Arc<Consumer>>>,
+}
+
+impl Kafka {
+    /// Begins to connect and returns at once. An error means that the settings cannot work. Must be called within a tokio runtime.
+    pub fn open(config: &KafkaConfig, session: Session, holds: Arc<dyn Holds>, clock: Clock) -> Result<Self> {
+        config.validate()?;
+        let metrics = Arc::new(Metrics::default());
+        let inner = Inner {
+            table: Arc::new(Table::new(session, holds, clock.clone(), config.count_every)),
+            config: config.clone(),
+            clock,
+            producer: Arc::new(Producer::open(config, metrics.clone())?),
+            control: Control::open(config)?,
+            metrics,
+            consumer: Mutex::default(),
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Whether rows and topics are there; the error says what is wrong.
+    pub async fn ready(&self) -> Result<()> {
+        self.inner.table.session.ready().await?;
+        match self.inner.control.now().trouble {
+            Some(trouble) => Err(Error::Unavailable(format!("kafka: {trouble}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no more wake-ups: what is read and not done goes to other workers, at once. Ten seconds at most. For a worker that ends;
+    /// [`WakeUps::take`] waits for ever afterwards.
+    pub async fn leave(&self) {
+        let consumer = self.inner.consumer.lock().clone();
+        if let Some(consumer) = consumer {
+            consumer.leave(LEAVING).await;
+        }
+        let producer = self.inner.producer.clone();
+        let _ = tokio::task::spawn_blocking(move || producer.flush(Duration::from_secs(2))).await;
+    }
+
+    /// What it did so far.
+    pub fn statistics(&self) -> Statistics {
+        self.inner.metrics.statistics()
+    }
+
+    /// Joins the group, if that was not begun yet.
+    fn consumer(&self) -> Result<Arc<Consumer>> {
+        let inner = &self.inner;
+        let mut consumer = inner.consumer.lock();
+        if let Some(consumer) = consumer.as_ref() {
+            return Ok(consumer.clone());
+        }
+        let started = Consumer::start(
+            &inner.config,
+            inner.producer.clone(),
+            inner.metrics.clone(),
+            inner.clock.clone(),
+        )?;
+        Ok(consumer.insert(Arc::new(started)).clone())
+    }
+
+    /// Partitions of the topic by which shards are shared among workers.
+    fn partitions(&self) -> Vec<i32> {
+        let consumer = self.inner.consumer.lock();
+        let flight = consumer.as_ref().map(|consumer| consumer.shared.flight.lock());
+        flight.map_or_else(Vec::new, |flight| {
+            flight.of_topic(Topic::Ready(crate::engine::Lane::Later))
+        })
+    }
+
+    /// Waits until partitions of each kind are ours.
+    #[cfg(test)]
+    pub(crate) async fn joined(&self) -> Result<()> {
+        let consumer = self.consumer()?;
+        let one_of_each = || {
+            let flight = consumer.shared.flight.lock();
+            let mut ready = crate::engine::Lane::ALL.map(Topic::Ready).into_iter();
+            let has = |topic| !flight.of_topic(topic).is_empty();
+            ready.all(has) && (0..topics::DELAYS.len()).any(|at| has(Topic::Delay(at)))
+        };
+        while !one_of_each() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Does something that must not stop in the middle, even if the caller goes away.
+    async fn whole<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let done = tokio::spawn(work).await;
+        done.map_err(|error| Error::Unknown(format!("the change was cut off: {error}")))?
+    }
+}
+
+#[async_trait]
+impl Units for Kafka {
+    async fn insert(&self, units: Vec<Unit>, body: Option<Bytes>) -> Result<()> {
+        let table = self.inner.table.clone();
+        self.whole(async move {
+            if let (Some(body), Some(first)) = (body, units.first()) {
+                table.put(first.new.content, body).await?;
+            }
+            table.insert(&units).await
+        })
+        .await
+    }
+
+    async fn get(&self, id: UnitId) -> Result<Option<Unit>> {
+        self.inner.table.unit(id, rows::GET).await
+    }
+
+    async fn get_all(&self, ids: Vec<UnitId>) -> Result<Vec<Unit>> {
+        self.inner.table.get_all(ids).await
+    }
+
+    async fn claim(&self, id: UnitId, generation: u64, now: u64, lease: u64) -> Result<Option<Unit>> {
+        self.inner.table.claim(id, generation, now, lease).await
+    }
+
+    async fn renew(&self, id: UnitId, generation: u64, lease: u64) -> Result<Written> {
+        self.inner.table.renew(id, generation, lease).await
+    }
+
+    async fn unclaim(&self, id: UnitId, generation: u64, due: u64) -> Result<Option<u64>> {
+        self.inner.table.unclaim(id, generation, due).await
+    }
+
+    async fn apply(&self, change: Change) -> Result<Written> {
+        let table = self.inner.table.clone();
+        self.whole(async move { table.apply(&change).await }).await
+    }
+
+    fn applies_atomically(&self) -> bool {
+        false
+    }
+
+    async fn page(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Unit>> {
+        self.inner.table.page(after, limit.max(1)).await
+    }
+
+    async fn overdue(&self, before: u64, after: Option<Cursor>, limit: usize) -> Result<Page<WakeUp>> {
+        self.inner.table.overdue(before, after, limit.max(1)).await
+    }
+
+    /// Shards are shared out like partitions, so that each worker looks after a part.
+    async fn forgotten(&self, before: u64, after: Option<Cursor>, limit: usize) -> Result<Page<WakeUp>> {
+        let ours = self.partitions();
+        let number = u64::from(self.inner.config.partitions);
+        let is_ours = move |shard: u8| {
+            let partition = i32::try_from(u64::from(shard) % number).unwrap_or(0);
+            ours.contains(&partition)
+        };
+        let page = self
+            .inner
+            .table
+            .forgotten(before, after, limit.max(1), is_ours)
+            .await?;
+        if !page.items.is_empty() {
+            tracing::info!(units = page.items.len(), "units whose wake-up was lost are woken");
+            self.inner.metrics.found(page.items.len() as u64);
+        }
+        Ok(page)
+    }
+
+    async fn counts(&self) -> Result<Counts> {
+        self.inner.table.counts().await
+    }
+
+    async fn suspend(&self, domain: Domain, suspension: Option<Suspension>) -> Result<()> {
+        let value = suspension.as_ref().map(control::value);
+        let producer = &self.inner.producer;
+        let offset = producer
+            .control(domain.as_str(), value.as_deref(), SUSPENDING)
+            .await?;
+        self.inner.control.read_to(offset + 1, SUSPENDING).await?;
+        Ok(())
+    }
+
+    async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>> {
+        let known = self.inner.control.read_to(0, SUSPENDING).await?;
+        let all = known.suspended.iter();
+        Ok(all.map(|(domain, why)| (domain.clone(), why.clone())).collect())
+    }
+
+    fn suspensions_version(&self) -> u64 {
+        self.inner.control.version()
+    }
+}
+
+#[async_trait]
+impl WakeUps for Kafka {
+    async fn schedule(&self, wake_ups: Vec<WakeUp>) -> Result<()> {
+        self.inner.producer.say(&wake_ups, (self.inner.clock)()).await
+    }
+
+    async fn take(&self, limit: usize) -> Result<Vec<WakeUp>> {
+        let consumer = self.consumer()?;
+        Ok(consumer.take(limit).await)
+    }
+
+    async fn done(&self, wake_up: WakeUp) {
+        if let Some(consumer) = self.inner.consumer.lock().as_ref() {
+            consumer.shared.flight.lock().finish(wake_up.token);
+        }
+    }
+}
