@@ -1,4 +1,4 @@
-//! Deleting contents that nobody holds.
+//! Deleting contents that nobody holds: the candidates first, then a part of the walk (`walk`).
 //!
 //! One process sweeps at a time, by a lease that is longer than a request can be on its way. A content goes like this: no holder, doom it,
 //! still no holder, delete what was written before it was doomed. What is written meanwhile (the same content put again) has
@@ -24,8 +24,8 @@ const TAKE: Statement = Statement::conditional(
 const RENEW: Statement =
     Statement::conditional("UPDATE lease USING TTL 120 SET holder = ? WHERE name = 'sweep' IF holder = ?");
 const RELEASE: Statement = Statement::conditional("DELETE FROM lease WHERE name = 'sweep' IF holder = ?");
-const POSITION: Statement = Statement::read("SELECT value FROM progress WHERE name = 'sweep'");
-const MOVE_POSITION: Statement = Statement::write("INSERT INTO progress (name, value) VALUES ('sweep', ?)");
+const PROGRESS: Statement = Statement::read("SELECT value FROM progress WHERE name = ?");
+const NOTE_PROGRESS: Statement = Statement::write("INSERT INTO progress (name, value) VALUES (?, ?)");
 /// When the keyspace came to be: no candidate is older.
 const BEGINNING: Statement =
     Statement::read("SELECT applied FROM schema_migration WHERE component = 'postrider' AND version = 1");
@@ -39,12 +39,14 @@ const DELETE_CONTENT: Statement = Statement::write("DELETE FROM content USING TI
 const DELETE_HOLDERS: Statement =
     Statement::write("DELETE FROM content_holder USING TIMESTAMP ? WHERE content = ?");
 
+/// `progress.name`: the hour before which all candidates are done.
+const HOURS: &str = "sweep";
 /// How long after its lease began a sweeper may still delete; the lease itself lasts twice as long.
-const SAFE: Duration = Duration::from_secs(60);
+pub(super) const SAFE: Duration = Duration::from_secs(60);
 /// Contents of one call.
 const AT_MOST: usize = 512;
 /// Contents looked at at the same time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 /// Hours that may still get candidates from a process whose clock is behind.
 const LATE_HOURS: i32 = 2;
 
@@ -66,7 +68,7 @@ struct Candidate {
 }
 
 /// What became of a candidate.
-enum Verdict {
+pub(super) enum Verdict {
     /// Deleted, with its length if it was whole.
     Deleted(Option<u64>),
     /// There is nothing to do, or somebody holds it: whoever lets go makes it a candidate again.
@@ -80,7 +82,18 @@ impl Cql {
         let Some(lease) = self.take_lease().await? else {
             return Ok(Sweep::default());
         };
-        let swept = self.sweep_hours(before, lease).await;
+        let mut swept = self.sweep_hours(before, lease).await;
+        if let Ok(found) = &mut swept
+            && !found.more
+        {
+            match self.walk_on(before, lease).await {
+                Ok(walked) => {
+                    found.deleted += walked.deleted;
+                    found.bytes += walked.bytes;
+                }
+                Err(error) => swept = Err(error),
+            }
+        }
         if !matches!(swept, Ok(Sweep { more: true, .. })) {
             let me = *self.sweeper.0.lock();
             // It would end by itself.
@@ -115,8 +128,7 @@ impl Cql {
             // A whole hour is done for ever when nobody can add to it.
             finished &= hour < hour_of(before) && hour < settled;
             if finished && hour > start {
-                let next = i64::from(hour);
-                self.session.write(MOVE_POSITION, (next,)).await?;
+                self.note_progress(HOURS, i64::from(hour)).await?;
             }
         }
         Ok(swept)
@@ -157,7 +169,7 @@ impl Cql {
         Ok(verdict)
     }
 
-    async fn look(&self, id: ContentId, before: u64, lease: Instant) -> Result<Verdict> {
+    pub(super) async fn look(&self, id: ContentId, before: u64, lease: Instant) -> Result<Verdict> {
         let content = blob(id.as_bytes());
         let Some((length, put, doomed)) = self.first::<Header>(HEADER, (content.clone(),)).await? else {
             return Ok(Verdict::Done);
@@ -195,7 +207,7 @@ impl Cql {
         Ok(Verdict::Deleted(length.map(|length| length as u64)))
     }
 
-    async fn held(&self, id: ContentId, before: u64) -> Result<Held> {
+    pub(super) async fn held(&self, id: ContentId, before: u64) -> Result<Held> {
         let mut perhaps = false;
         for (bytes, since) in self.holders(id).await? {
             match holder(&bytes) {
@@ -216,12 +228,22 @@ impl Cql {
 
     /// The hour where candidates may begin.
     async fn position(&self) -> Result<i32> {
-        if let Some((Some(hour),)) = self.first::<(Option<i64>,)>(POSITION, ()).await? {
+        if let Some(hour) = self.progress(HOURS).await? {
             return Ok(i32::try_from(hour).unwrap_or(i32::MAX));
         }
         let beginning: Option<(Option<i64>,)> = self.first(BEGINNING, ()).await?;
         let beginning = beginning.and_then(|(at,)| at).unwrap_or(0);
         Ok(hour_of((beginning as u64).saturating_sub(HOUR)))
+    }
+
+    /// How far periodic work has come.
+    pub(super) async fn progress(&self, name: &str) -> Result<Option<i64>> {
+        let found: Option<(Option<i64>,)> = self.first(PROGRESS, (name,)).await?;
+        Ok(found.and_then(|(value,)| value))
+    }
+
+    pub(super) async fn note_progress(&self, name: &str, value: i64) -> Result<()> {
+        Ok(self.session.write(NOTE_PROGRESS, (name, value)).await?)
     }
 
     /// The right to sweep and since when; `None` if another process has it.
@@ -245,7 +267,7 @@ impl Cql {
 }
 
 /// Whether a content is held.
-enum Held {
+pub(super) enum Held {
     Yes,
     /// By an account whose commit may not have come yet.
     Perhaps,

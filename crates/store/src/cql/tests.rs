@@ -8,6 +8,7 @@ use postrider_types::{ContentId, Flags, FolderId, Uid, UnitId, Version};
 
 use super::*;
 use crate::account::{Commit, FlagState, MessageRow, Outcome, Rows};
+use crate::content::Sweep;
 use crate::suite::delivery;
 use crate::{AccountEngine, ContentEngine, unix_millis};
 
@@ -240,6 +241,61 @@ async fn a_doomed_content_is_given_to_nobody_before_the_sweeper_has_looked_again
     opened.release(id, unit).await.unwrap();
     assert_eq!(opened.sweep(unix_millis() + 60_000).await.unwrap().deleted, 1);
     assert!(matches!(opened.hold(id, unit).await, Err(Error::NotFound(_))));
+}
+
+/// A process that dies between content and commit leaves what no candidate names. Several walk on from where the last one was; once
+/// round, they rest for a day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contents_that_no_candidate_names_are_found_by_the_walk() {
+    const MINUTE: u64 = 60_000;
+    const DAY: u64 = 24 * 60 * MINUTE;
+    let opened = open().await;
+    let few = Options {
+        walk_step: 16,
+        ..Options::default()
+    };
+    let walkers = [0; 2].map(|_| Cql::new(opened.session().clone(), few.clone()));
+    let lose = async || {
+        let id = ContentId::generate();
+        let holder = rows::account_holder(ACCOUNT);
+        opened.put_held(id, "lost".into(), holder).await.unwrap();
+        id
+    };
+    let mut lost = Vec::new();
+    for _ in 0..40 {
+        lost.push(lose().await);
+    }
+    let delivery = delivery(ACCOUNT, Version(0), b"kept");
+    let delivered = delivery.contents[0].0;
+    assert_eq!(opened.commit(delivery).await.unwrap(), Outcome::Committed);
+    let (written, body) = (ContentId::generate(), vec![7; 3 * PIECE]);
+    let mut writer = opened.writer(written).await.unwrap();
+    writer.write(body.clone().into()).await.unwrap();
+
+    let now = unix_millis();
+    // Everything is too young, what is being written included.
+    assert_eq!(opened.sweep(now - DAY).await.unwrap(), Sweep::default());
+    writer.finish().await.unwrap();
+    opened.hold(written, UnitId::generate()).await.unwrap();
+    assert_eq!(opened.sweep(now - MINUTE).await.unwrap().deleted, 0, "it rests");
+    let mut deleted = Vec::new();
+    for at in 0..3 {
+        let swept = walkers[at % 2].sweep(now + MINUTE).await.unwrap();
+        assert!((1..=16).contains(&swept.deleted), "{swept:?}");
+        assert_eq!(swept.bytes, 4 * swept.deleted);
+        deleted.push(swept.deleted);
+    }
+    assert_eq!(deleted.iter().sum::<u64>(), 40, "{deleted:?}");
+    for id in lost {
+        assert_eq!(opened.length(id).await.unwrap(), None);
+    }
+    let late = lose().await;
+    assert_eq!(opened.sweep(now + MINUTE).await.unwrap().deleted, 0, "it rests");
+    assert_eq!(opened.length(late).await.unwrap(), Some(4));
+    assert_eq!(opened.sweep(now + MINUTE + DAY).await.unwrap().deleted, 1);
+    assert_eq!(opened.length(late).await.unwrap(), None);
+    assert_eq!(opened.read(delivered, 0, 9).await.unwrap(), "kept");
+    assert_eq!(opened.read(written, 0, u64::MAX).await.unwrap(), body);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
