@@ -193,6 +193,27 @@ pub struct Rows {
     pub put_receipts: Vec<Receipt>,
 }
 
+impl Rows {
+    /// How many rows they are, as [`CommitLimits`] counts them.
+    pub fn count(&self) -> usize {
+        self.put_folders.len()
+            + self.delete_folders.len()
+            + self.put_messages.len() * CommitLimits::NEW_MESSAGE
+            + self.update_messages.len()
+            + self.delete_messages.len()
+            + self.put_descriptions.len()
+            + self.drop_descriptions.len() * CommitLimits::DROPPED_CONTENT
+            + self.put_references.len()
+            + self.put_receipts.len()
+    }
+
+    /// How many bytes they are, roughly.
+    pub fn bytes(&self) -> usize {
+        let descriptions = self.put_descriptions.iter().map(|row| row.data.len());
+        self.count() * CommitLimits::ROW + descriptions.sum::<usize>()
+    }
+}
+
 /// One commit: a compare-and-append.
 #[derive(Debug, Clone)]
 pub struct Commit {
@@ -250,10 +271,29 @@ pub enum Outcome {
 /// How large commits should be at most. An operation that needs more is a sequence of commits, each of which leaves the account whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitLimits {
-    /// Rows put, updated or deleted.
+    /// Rows put, updated or deleted, head and change row apart.
     pub rows: usize,
     /// Bytes of the rows, descriptions included and contents not.
     pub bytes: usize,
+}
+
+impl Default for CommitLimits {
+    /// Those of an engine that writes a commit to one disk.
+    fn default() -> Self {
+        Self {
+            rows: 10_000,
+            bytes: 16 << 20,
+        }
+    }
+}
+
+impl CommitLimits {
+    /// Rows a new message counts as: it is found by its UID and by its content.
+    pub const NEW_MESSAGE: usize = 2;
+    /// Rows a content that is dropped counts as: its description, and where it was.
+    pub const DROPPED_CONTENT: usize = 2;
+    /// Bytes a row counts as, its description apart.
+    pub const ROW: usize = 100;
 }
 
 /// Storage of accounts' rows.
@@ -274,10 +314,7 @@ pub trait AccountEngine: Send + Sync + 'static {
     /// Above this a commit costs more than two smaller ones, or delays others. Every engine takes somewhat larger ones; one that is far
     /// too large is [`Error::Invalid`].
     fn commit_limits(&self) -> CommitLimits {
-        CommitLimits {
-            rows: 10_000,
-            bytes: 16 << 20,
-        }
+        CommitLimits::default()
     }
 
     /// The head, or `None` before the first commit.

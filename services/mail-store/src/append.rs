@@ -7,13 +7,14 @@ use bytes::Bytes;
 use postrider_proto::Failure;
 use postrider_types::{AccountId, ContentId, Flags, FolderId, Keyword, Uid, Version};
 
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::content::Described;
 use crate::delivery::Source;
 use crate::draft::{Draft, NewMessage};
 use crate::failure::{invalid, over_quota};
 use crate::lookup::Questions;
 use crate::service::Service;
+use crate::weight::Weight;
 
 /// The most messages of one request: they are one commit.
 pub(crate) const MAX_MESSAGES: usize = 1000;
@@ -103,16 +104,11 @@ impl Operation for Append {
     type Output = Appended;
 
     fn weight(&self) -> Weight {
-        let bytes = self
-            .messages
+        let each = |ready: &Ready| ready.message.weight(ready.data.as_ref(), 0);
+        self.messages
             .iter()
-            .filter_map(|ready| ready.data.as_ref())
-            .map(Bytes::len)
-            .sum();
-        Weight {
-            rows: self.messages.len(),
-            bytes,
-        }
+            .map(each)
+            .fold(Weight::default(), Weight::and)
     }
 
     fn look_up(&self, questions: &mut Questions) {

@@ -225,7 +225,7 @@ mod tests {
                 .entries
                 .values()
                 .map(|it| it.weight.load(Ordering::Relaxed))
-                .sum()
+                .sum::<usize>()
         );
     }
 }

@@ -35,6 +35,7 @@ use crate::failure::{storage, unavailable};
 use crate::lookup::{Asking, Questions};
 use crate::service::Service;
 use crate::state::State;
+use crate::weight::Weight;
 
 static COMMITS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = global::meter("mail-store");
@@ -73,26 +74,10 @@ const MAX_QUESTIONS: u32 = 8;
 const MAX_WAITING: usize = 4096;
 /// The most bytes of content they may hold.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// The most rows and content bytes of one commit, unless a single operation needs more.
-const MAX_COMMIT_WEIGHT: Weight = Weight {
-    rows: 1000,
-    bytes: 4 << 20,
-};
 /// Rows of changes read in one call when another instance has to be caught up with.
 const CATCH_UP: usize = 256;
 /// Folder indexes are saved when this many commits have touched them.
 const SAVE_EVERY: u32 = 512;
-
-/// What an operation may put into a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Weight {
-    pub rows: usize,
-    pub bytes: usize,
-}
-
-impl Weight {
-    pub const ONE: Weight = Weight { rows: 1, bytes: 0 };
-}
 
 /// One operation on an account.
 ///
@@ -182,11 +167,12 @@ pub(crate) async fn run<O: Operation>(
     let weight = operation.weight();
     let idle = {
         let mut waiting = entry.lane.0.lock();
-        if waiting.jobs.len() >= MAX_WAITING || waiting.bytes.saturating_add(weight.bytes) > MAX_WAITING_BYTES
+        if waiting.jobs.len() >= MAX_WAITING
+            || waiting.bytes.saturating_add(weight.content) > MAX_WAITING_BYTES
         {
             return Err(unavailable("too many operations wait for this account"));
         }
-        waiting.bytes += weight.bytes;
+        waiting.bytes += weight.content;
         waiting.jobs.push_back(Box::new(Task {
             operation,
             result: None,
@@ -208,7 +194,7 @@ pub(crate) async fn run<O: Operation>(
 /// Works until the lane is empty.
 async fn drain(service: Arc<Service>, account: Arc<Account>) {
     let running = Running(&account);
-    while let Some(jobs) = account.lane.take_batch() {
+    while let Some(jobs) = account.lane.take_batch(service.most) {
         work(&service, &account, jobs).await;
         service.accounts.weigh(&account);
     }
@@ -228,21 +214,17 @@ impl Drop for Running<'_> {
 
 impl Lane {
     /// The next operations to merge; `None` leaves the lane idle.
-    fn take_batch(&self) -> Option<Vec<Box<dyn Job>>> {
+    fn take_batch(&self, most: Weight) -> Option<Vec<Box<dyn Job>>> {
         let mut waiting = self.0.lock();
         let mut batch = Vec::new();
-        let mut sum = Weight { rows: 0, bytes: 0 };
+        let mut sum = Weight::default();
         while let Some(job) = waiting.jobs.front() {
             let weight = job.weight();
-            sum = Weight {
-                rows: sum.rows + weight.rows,
-                bytes: sum.bytes + weight.bytes,
-            };
-            let full = sum.rows > MAX_COMMIT_WEIGHT.rows || sum.bytes > MAX_COMMIT_WEIGHT.bytes;
-            if full && !batch.is_empty() {
+            sum = sum.and(weight);
+            if !sum.fits(most) && !batch.is_empty() {
                 break;
             }
-            waiting.bytes = waiting.bytes.saturating_sub(weight.bytes);
+            waiting.bytes = waiting.bytes.saturating_sub(weight.content);
             batch.extend(waiting.jobs.pop_front());
         }
         waiting.running = !batch.is_empty();

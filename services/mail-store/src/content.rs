@@ -14,6 +14,7 @@ use crate::draft::Draft;
 use crate::failure::{invalid, not_found, storage};
 use crate::lookup::Questions;
 use crate::service::Service;
+use crate::weight::Weight;
 
 /// The most bytes of one answer.
 pub(crate) const MAX_READ: u64 = 1 << 20;
@@ -76,8 +77,14 @@ impl Described {
     }
 
     /// The memory it takes, in bytes.
-    pub fn weight(&self) -> u32 {
+    pub fn memory(&self) -> u32 {
         u32::try_from(128 + self.description.len() + 8 * self.hashes.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What it puts into a commit with its content, if that comes along, and `more` rows.
+    pub fn weight(&self, data: Option<&Bytes>, more: usize) -> Weight {
+        let content = data.map_or(0, Bytes::len);
+        Weight::arrival(self.description.len(), content, self.hashes.len() + more)
     }
 
     /// Asks for its conversation.

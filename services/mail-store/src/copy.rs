@@ -7,12 +7,13 @@ use postrider_index::UidSet;
 use postrider_proto::Failure;
 use postrider_types::{AccountId, FolderId, Uid, Version};
 
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::draft::{Draft, NewMessage};
 use crate::failure::{invalid, no_such_folder, over_quota};
-use crate::flags::{CHUNK, MAX_MESSAGES, chunks};
+use crate::flags::{MAX_MESSAGES, chunks};
 use crate::rows::Pages;
 use crate::service::Service;
+use crate::weight::Weight;
 
 /// What is to be copied where.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,13 @@ pub(crate) struct Copy {
     pub quota: u64,
 }
 
+impl Copy {
+    /// What a message puts into a commit.
+    fn weight(&self) -> Weight {
+        if self.remove { Weight::MOVE } else { Weight::COPY }
+    }
+}
+
 /// What was copied.
 #[derive(Debug, Default)]
 pub(crate) struct Copied {
@@ -35,7 +43,7 @@ pub(crate) struct Copied {
 }
 
 impl Service {
-    /// Copies or moves messages (CopyMessages): atomic up to 1,000, beyond that a sequence of commits.
+    /// Copies or moves messages (CopyMessages): atomic as far as one commit goes, beyond that a sequence of commits.
     pub async fn copy(
         self: &Arc<Self>,
         account: AccountId,
@@ -55,10 +63,11 @@ impl Service {
             uid_validity: target.uid_validity,
             pairs: Vec::new(),
         };
-        if uids.len() as usize > CHUNK {
+        let portion = self.most.portion(copy.weight());
+        if uids.len() as usize > portion {
             self.check_room(account, &uids, copy, state.head().used).await?;
         }
-        for uids in chunks(&uids) {
+        for uids in chunks(&uids, portion) {
             let part = self.run(account, CopySome { uids, copy }).await?;
             copied.version = part.version;
             copied.pairs.extend(part.pairs);
@@ -102,10 +111,7 @@ impl Operation for CopySome {
     type Output = Copied;
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: self.uids.len(),
-            bytes: 0,
-        }
+        self.copy.weight().times(self.uids.len())
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Copied, Failure> {

@@ -16,13 +16,14 @@ use postrider_store::account::Receipt;
 use postrider_types::{AccountId, ContentId, DeliveryId, Flags, FolderId, Keyword, Uid, Version};
 
 use crate::clock::millis;
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::content::Described;
 use crate::draft::{Draft, NewMessage};
 use crate::failure::{invalid, storage};
 use crate::lookup::Questions;
 use crate::names;
 use crate::service::Service;
+use crate::weight::Weight;
 
 static DELIVERIES: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = global::meter("mail-store");
@@ -142,10 +143,8 @@ impl Operation for Deliver {
     type Output = Delivered;
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: 1,
-            bytes: self.data.as_ref().map_or(0, Bytes::len),
-        }
+        // Beside the message: its receipt.
+        self.message.weight(self.data.as_ref(), 1)
     }
 
     fn look_up(&self, questions: &mut Questions) {

@@ -7,14 +7,15 @@ use postrider_index::UidSet;
 use postrider_proto::Failure;
 use postrider_types::{AccountId, FolderId, SystemFlag, Uid, Version};
 
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::draft::Draft;
 use crate::flags::chunks;
 use crate::service::Service;
+use crate::weight::Weight;
 
 impl Service {
     /// Removes messages (ExpungeMessages): those of `uids` (`None`: of all) that bear `\Deleted`, or, with `force`, every
-    /// one of them. The UIDs that were removed; beyond 1,000 it is a sequence of commits.
+    /// one of them. The UIDs that were removed; more than a commit takes are a sequence of commits.
     pub async fn expunge(
         self: &Arc<Self>,
         account: AccountId,
@@ -30,7 +31,7 @@ impl Service {
         };
         let uids = uids.map_or_else(|| able.clone(), |uids| able.intersection(uids));
         let (mut version, mut gone) = (state.version(), UidSet::new());
-        for uids in chunks(&uids) {
+        for uids in chunks(&uids, self.most.portion(Weight::REMOVE)) {
             let (now, some) = self.run(account, ExpungeSome { folder, uids, force }).await?;
             version = now;
             gone = gone.union(&some);
@@ -50,10 +51,7 @@ impl Operation for ExpungeSome {
     type Output = (Version, UidSet);
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: self.uids.len(),
-            bytes: 0,
-        }
+        Weight::REMOVE.times(self.uids.len())
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Self::Output, Failure> {

@@ -8,15 +8,14 @@ use postrider_proto::Failure;
 use postrider_store::account::MessageRow;
 use postrider_types::{AccountId, Flags, FolderId, Keyword, Uid, Version};
 
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::draft::Draft;
 use crate::failure::invalid;
 use crate::service::Service;
+use crate::weight::Weight;
 
 /// The most messages of one request that exist: its answer names each of them.
 pub(crate) const MAX_MESSAGES: u32 = 100_000;
-/// The most of them in one commit.
-pub(crate) const CHUNK: usize = 1000;
 
 /// How the given flags and keywords combine with those a message has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +63,7 @@ impl Service {
             )));
         }
         let mut stored = Stored::default();
-        for uids in chunks(&uids) {
+        for uids in chunks(&uids, self.most.portion(store.weight())) {
             let part = self
                 .run(
                     account,
@@ -86,12 +85,12 @@ impl Service {
     }
 }
 
-/// The UIDs in ascending portions that fit one commit.
-pub(crate) fn chunks(uids: &UidSet) -> impl Iterator<Item = Vec<Uid>> + '_ {
+/// The UIDs in ascending portions of so many.
+pub(crate) fn chunks(uids: &UidSet, portion: usize) -> impl Iterator<Item = Vec<Uid>> + '_ {
     let mut rest = uids.iter().peekable();
     std::iter::from_fn(move || {
         rest.peek()?;
-        Some(rest.by_ref().take(CHUNK).collect())
+        Some(rest.by_ref().take(portion).collect())
     })
 }
 
@@ -105,10 +104,7 @@ impl Operation for StoreSome {
     type Output = Stored;
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: self.uids.len(),
-            bytes: 0,
-        }
+        self.store.weight().times(self.uids.len())
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Stored, Failure> {
@@ -149,6 +145,12 @@ impl Operation for StoreSome {
 }
 
 impl StoreFlags {
+    /// What a message puts into a commit: the keywords in its row and in the change row. Those it has besides are not known yet.
+    fn weight(&self) -> Weight {
+        let keywords = self.keywords.iter().map(|keyword| keyword.as_str().len() + 1);
+        Weight::ONE.with_bytes(2 * keywords.sum::<usize>())
+    }
+
     /// What a message's flags and keywords become.
     fn of(&self, row: &MessageRow) -> (Flags, Vec<Keyword>) {
         match self.change {

@@ -8,14 +8,14 @@ use postrider_proto::{Failure, Kind};
 use postrider_store::account::FolderRow;
 use postrider_types::{AccountId, FolderId, Uid, Version};
 
-use crate::commit::{Operation, Weight};
+use crate::commit::Operation;
 use crate::copy::{Copy, copy_some};
 use crate::draft::Draft;
 use crate::failure::{exists, invalid, no_such_folder, not_found, precondition};
-use crate::flags::CHUNK;
 use crate::names::{self, INBOX};
 use crate::service::Service;
 use crate::state::State;
+use crate::weight::Weight;
 
 /// The version that stands for "the index is not wanted" in OpenFolder.
 const NO_INDEX: Version = Version(u64::MAX);
@@ -90,7 +90,16 @@ impl Service {
                 )
                 .await;
         }
-        let (version, folder) = self.run(account, RenameInbox { to, max_folders }).await?;
+        let (version, folder) = self
+            .run(
+                account,
+                RenameInbox {
+                    to,
+                    max_folders,
+                    portion: self.most.portion(Weight::MOVE),
+                },
+            )
+            .await?;
         // What did not fit the commit that made the folder follows in further ones.
         let (_, index) = self.view_indexed(account, FolderId::INBOX).await?;
         if index.is_empty() {
@@ -114,10 +123,11 @@ impl Service {
             &name,
             state.rows_below(&names::below(&name)).any(|row| row.exists),
         )?;
-        if row.messages as usize > CHUNK {
+        let portion = self.most.portion(Weight::REMOVE);
+        if row.messages as usize > portion {
             self.expunge(account, row.id, None, true).await?;
         }
-        self.run(account, Delete { name }).await
+        self.run(account, Delete { name, portion }).await
     }
 
     /// Subscribes or unsubscribes a name (SetSubscription).
@@ -296,6 +306,8 @@ impl Operation for Rename {
 struct RenameInbox {
     to: String,
     max_folders: usize,
+    /// Messages that move in the commit that makes the folder.
+    portion: usize,
 }
 
 #[async_trait]
@@ -303,10 +315,7 @@ impl Operation for RenameInbox {
     type Output = (Version, FolderId);
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: CHUNK,
-            bytes: 0,
-        }
+        Weight::MOVE.times(self.portion)
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Self::Output, Failure> {
@@ -314,7 +323,7 @@ impl Operation for RenameInbox {
             return Err(exists("a folder of this name exists"));
         }
         check_room(draft, &self.to, self.max_folders)?;
-        let rows = draft.folder_messages(FolderId::INBOX, CHUNK).await?;
+        let rows = draft.folder_messages(FolderId::INBOX, self.portion).await?;
         let uids: Vec<Uid> = rows.iter().map(|row| row.uid).collect();
         make_above(draft, &self.to);
         let id = make(draft, &self.to, "");
@@ -331,6 +340,8 @@ impl Operation for RenameInbox {
 
 struct Delete {
     name: String,
+    /// Messages that go in the commit that removes the folder.
+    portion: usize,
 }
 
 #[async_trait]
@@ -338,10 +349,7 @@ impl Operation for Delete {
     type Output = Version;
 
     fn weight(&self) -> Weight {
-        Weight {
-            rows: CHUNK,
-            bytes: 0,
-        }
+        Weight::REMOVE.times(self.portion)
     }
 
     async fn plan(&self, draft: &mut Draft<'_>) -> Result<Version, Failure> {
@@ -354,8 +362,8 @@ impl Operation for Delete {
             .iter()
             .any(|id| draft.row(*id).is_some_and(|row| row.exists));
         check_removable(&self.name, has_below)?;
-        let rows = draft.folder_messages(id, CHUNK + 1).await?;
-        if rows.len() > CHUNK {
+        let rows = draft.folder_messages(id, self.portion + 1).await?;
+        if rows.len() > self.portion {
             return Err(Failure::new(
                 Kind::Unavailable,
                 "the folder is being filled, try again",

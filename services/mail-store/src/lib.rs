@@ -27,6 +27,7 @@ mod search;
 mod service;
 mod state;
 mod watch;
+mod weight;
 
 use std::sync::Arc;
 

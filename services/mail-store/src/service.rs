@@ -20,6 +20,7 @@ use crate::draft::Draft;
 use crate::failure::{storage, unavailable};
 use crate::state::State;
 use crate::watch::Watchers;
+use crate::weight::Weight;
 
 /// Everything an rpc works with.
 pub(crate) struct Service {
@@ -27,6 +28,8 @@ pub(crate) struct Service {
     pub contents: Arc<dyn ContentEngine>,
     pub hints: Arc<dyn Hints>,
     pub config: Config,
+    /// The most of one commit.
+    pub most: Weight,
     pub accounts: Accounts,
     pub watchers: Watchers,
     /// Descriptions of contents that were stored or read a moment ago.
@@ -42,16 +45,18 @@ impl Service {
     ) -> Self {
         let descriptions = Cache::builder()
             .max_capacity(config.description_cache_bytes)
-            .weigher(|_, described: &Arc<Described>| described.weight())
+            .weigher(|_, described: &Arc<Described>| described.memory())
             // Far below the grace period: what is found here has not been swept.
             .time_to_live(config.content_grace / 10)
             .build();
         let accounts = Accounts::new(config.cache_bytes);
+        let most = Weight::most(engine.commit_limits());
         Self {
             engine,
             contents,
             hints,
             config,
+            most,
             accounts,
             watchers: Watchers::default(),
             descriptions,

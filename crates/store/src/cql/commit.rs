@@ -10,15 +10,13 @@ use postrider_types::{AccountId, ContentId, FolderId, Uid, Version};
 use super::rows::{HeadColumns, account_holder, blob};
 use super::statements as cql;
 use super::{Cql, int, rows};
-use crate::account::{Commit, FlagState, FolderRow, MessageRow, Outcome, Rows};
+use crate::account::{Commit, CommitLimits, FlagState, FolderRow, MessageRow, Outcome, Rows};
 use crate::encode::{encode_changes, encode_keywords};
 use crate::{Error, Result, unix_millis};
 
 /// The most bytes of one commit: the database takes half a segment of its log, and refuses more in a way that looks like
 /// an unknown outcome.
 const MOST_BYTES: usize = 4 << 20;
-/// Bytes that a row takes beside its variable columns, roughly.
-const ROW: usize = 100;
 /// How often a batch of unknown outcome is sent in all.
 const ATTEMPTS: u32 = 3;
 
@@ -256,7 +254,7 @@ fn batch(commit: &Commit, folded: &Folded<'_>, change_ttl: u64) -> (Batch, usize
         batch.push(cql::DELETE_PLACES, (account, blob(content.as_bytes())));
     }
     put_known(&mut batch, commit);
-    bytes += batch.len() * ROW;
+    bytes += batch.len() * CommitLimits::ROW;
     (batch, bytes)
 }
 

@@ -11,11 +11,11 @@ use super::content::{Holder, not_found};
 use super::faults::{Course, Operation};
 use super::{Memory, State};
 use crate::account::{
-    AccountEngine, ChangeRow, Commit, FolderRow, Head, MessageRow, Outcome, Receipt, Reference, Rows,
-    SnapshotRow,
+    AccountEngine, ChangeRow, Commit, CommitLimits, FolderRow, Head, MessageRow, Outcome, Receipt, Reference,
+    Rows, SnapshotRow,
 };
 use crate::keys::keys;
-use crate::{Result, unix_millis};
+use crate::{Error, Result, unix_millis};
 
 /// Rows that one call of expiry drops at most.
 const EXPIRE: usize = 1000;
@@ -190,6 +190,10 @@ impl Account {
 
 #[async_trait]
 impl AccountEngine for Memory {
+    fn commit_limits(&self) -> CommitLimits {
+        self.shared.limits.unwrap_or_default()
+    }
+
     async fn head(&self, account: AccountId) -> Result<Option<Head>> {
         self.looking(|state| Ok(state.account(account).and_then(|account| account.head.clone())))
             .await
@@ -210,6 +214,14 @@ impl AccountEngine for Memory {
 
     async fn commit(&self, commit: Commit) -> Result<Outcome> {
         commit.check()?;
+        if let Some(limits) = self.shared.limits {
+            let (rows, bytes) = (commit.rows.count(), commit.rows.bytes());
+            if rows > limits.rows || bytes > limits.bytes {
+                return Err(Error::Invalid(format!(
+                    "a commit of {rows} rows and {bytes} bytes, at most {limits:?} are allowed"
+                )));
+            }
+        }
         let course = self.shared.faults.meet(Operation::Commit).await?;
         if let Course::Conflict = course {
             return Ok(Outcome::Conflict);

@@ -20,6 +20,7 @@ use content::Contents;
 use faults::{Course, Faults};
 
 use crate::Result;
+use crate::account::CommitLimits;
 
 /// Accounts and content of one process. Clones share them.
 #[derive(Clone, Default)]
@@ -31,6 +32,7 @@ pub struct Memory {
 struct Shared {
     state: Mutex<State>,
     faults: Faults,
+    limits: Option<CommitLimits>,
 }
 
 #[derive(Default)]
@@ -43,6 +45,17 @@ impl Memory {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty one with these limits, which it takes at their word: a larger commit is `Invalid`.
+    pub fn with_limits(limits: CommitLimits) -> Self {
+        let shared = Shared {
+            limits: Some(limits),
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Plans a fault for the next call of the operation that has none planned yet. Faults of one operation happen in the order they
