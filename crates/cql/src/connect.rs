@@ -84,8 +84,8 @@ pub(crate) async fn connect(config: &Config, keyspace: Option<&str>) -> Result<D
         // Pings find a dead peer behind a connection that nobody closed.
         .keepalive_interval(Duration::from_secs(10))
         .keepalive_timeout(Duration::from_secs(5))
-        // The schema is not looked at, nodes and tokens are.
-        .fetch_schema_metadata(true);
+        // How the keyspace is replicated decides which nodes have a row; other keyspaces are nothing to us.
+        .keyspaces_to_fetch([&config.keyspace]);
     if !config.user.is_empty() {
         builder = builder.user(&config.user, &config.password.0);
     }

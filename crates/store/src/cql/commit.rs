@@ -160,7 +160,7 @@ impl Cql {
 struct Folded<'a> {
     folders: BTreeMap<FolderId, &'a FolderRow>,
     deleted_folders: BTreeSet<FolderId>,
-    messages: BTreeMap<(FolderId, Uid), MessageRow>,
+    messages: BTreeMap<(FolderId, Uid), &'a MessageRow>,
     updates: BTreeMap<(FolderId, Uid), &'a FlagState>,
     deleted_messages: BTreeSet<(FolderId, Uid)>,
     descriptions: BTreeMap<ContentId, &'a bytes::Bytes>,
@@ -173,10 +173,7 @@ impl<'a> Folded<'a> {
         let deleted_messages: BTreeSet<_> = rows.delete_messages.iter().copied().collect();
         let dropped: BTreeSet<_> = rows.drop_descriptions.iter().copied().collect();
         let folders = rows.put_folders.iter().map(|row| (row.id, row));
-        let messages = rows
-            .put_messages
-            .iter()
-            .map(|row| ((row.folder, row.uid), row.clone()));
+        let messages = rows.put_messages.iter().map(|row| ((row.folder, row.uid), row));
         let updates = rows
             .update_messages
             .iter()

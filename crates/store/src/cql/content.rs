@@ -7,7 +7,7 @@ use postrider_cql::{Batch, Statement};
 use postrider_types::{ContentId, UnitId};
 use tokio::task::JoinSet;
 
-use super::holders::{HEADER, HOUR, Header};
+use super::holders::{HEADER, HOUR, Header, PUT_HOLDER};
 use super::rows::blob;
 use super::{Cql, PIECE, int};
 use crate::content::{ContentEngine, ContentPiece, ContentRange, ContentWriter, Sweep};
@@ -20,10 +20,6 @@ const PUT_WHOLE: Statement = Statement::write(
 const PUT_PIECE: Statement =
     Statement::write("INSERT INTO content (content, piece, crc, data) VALUES (?, ?, ?, ?)");
 const PUT_HEADER: Statement = Statement::write("INSERT INTO content (content, length, put) VALUES (?, ?, ?)");
-const PUT_HOLDER: Statement =
-    Statement::write("INSERT INTO content_holder (content, holder, since) VALUES (?, ?, ?)");
-const DELETE_HOLDER: Statement =
-    Statement::write("DELETE FROM content_holder WHERE content = ? AND holder = ?");
 const PIECES: Statement = Statement::read(
     "SELECT length, piece, crc, data FROM content WHERE content = ? AND piece >= ? AND piece <= ?",
 );
@@ -102,8 +98,7 @@ impl ContentEngine for Cql {
     async fn release(&self, id: ContentId, unit: UnitId) -> Result<()> {
         // Before the row goes: whoever dies in between leaves a candidate that is held.
         self.candidate(id).await?;
-        let key = (blob(id.as_bytes()), blob(unit.as_bytes()));
-        Ok(self.session().write(DELETE_HOLDER, key).await?)
+        self.drop_holder(id, unit.as_bytes()).await
     }
 
     async fn sweep(&self, before: u64) -> Result<Sweep> {

@@ -15,7 +15,7 @@ pub(super) type Header = (Option<i64>, Option<i64>, Option<i64>);
 
 pub(super) const HEADER: Statement =
     Statement::read("SELECT length, put, doomed FROM content WHERE content = ? LIMIT 1");
-const PUT_HOLDER: Statement =
+pub(super) const PUT_HOLDER: Statement =
     Statement::write("INSERT INTO content_holder (content, holder, since) VALUES (?, ?, ?)");
 const DELETE_HOLDER: Statement =
     Statement::write("DELETE FROM content_holder WHERE content = ? AND holder = ?");

@@ -56,6 +56,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use postrider_cql::{FromRow, SerializeRow, Session, Statement};
 use postrider_types::AccountId;
+use uuid::Uuid;
 
 use crate::{Error, Result};
 
@@ -99,7 +100,8 @@ pub struct Cql {
     options: Options,
     /// Accounts with a commit of unknown outcome, and since when.
     doubts: Arc<Mutex<HashMap<AccountId, Instant>>>,
-    sweeper: sweep::Sweeper,
+    /// The name under which this process takes the lease to sweep.
+    sweeper: Uuid,
 }
 
 impl Cql {
@@ -109,7 +111,7 @@ impl Cql {
             session,
             options,
             doubts: Arc::default(),
-            sweeper: sweep::Sweeper::default(),
+            sweeper: Uuid::new_v4(),
         }
     }
 

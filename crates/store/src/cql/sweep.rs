@@ -4,11 +4,10 @@
 //! still no holder, delete what was written before it was doomed. What is written meanwhile (the same content put again) has
 //! a later timestamp and stays.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
-use parking_lot::Mutex;
 use postrider_cql::{Conditional, Statement};
 use postrider_types::{AccountId, ContentId};
 
@@ -34,7 +33,7 @@ const CANDIDATES: Statement =
 const DELETE_CANDIDATE: Statement =
     Statement::write("DELETE FROM content_candidate WHERE hour = ? AND shard = ? AND content = ?");
 const DOOM: Statement = Statement::write("UPDATE content USING TIMESTAMP ? SET doomed = ? WHERE content = ?");
-const SPARE: Statement = Statement::write("DELETE doomed FROM content WHERE content = ?");
+const SPARE: Statement = Statement::write("DELETE doomed FROM content USING TIMESTAMP ? WHERE content = ?");
 const DELETE_CONTENT: Statement = Statement::write("DELETE FROM content USING TIMESTAMP ? WHERE content = ?");
 const DELETE_HOLDERS: Statement =
     Statement::write("DELETE FROM content_holder USING TIMESTAMP ? WHERE content = ?");
@@ -47,18 +46,8 @@ pub(super) const SAFE: Duration = Duration::from_secs(60);
 const AT_MOST: usize = 512;
 /// Contents looked at at the same time.
 pub(super) const AT_ONCE: usize = 16;
-/// Hours that may still get candidates from a process whose clock is behind.
+/// Hours by which the clock of a process may be wrong.
 const LATE_HOURS: i32 = 2;
-
-/// The name under which this process takes the lease.
-#[derive(Debug, Clone)]
-pub(super) struct Sweeper(Arc<Mutex<uuid::Uuid>>);
-
-impl Default for Sweeper {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(uuid::Uuid::new_v4())))
-    }
-}
 
 /// A content that may have no holder.
 struct Candidate {
@@ -95,7 +84,7 @@ impl Cql {
             }
         }
         if !matches!(swept, Ok(Sweep { more: true, .. })) {
-            let me = *self.sweeper.0.lock();
+            let me = self.sweeper;
             // It would end by itself.
             let _ = self.session.conditional(RELEASE, (me,)).await;
         }
@@ -108,8 +97,9 @@ impl Cql {
         let mut looked = 0;
         let mut finished = true;
         let start = self.position().await?;
-        let settled = hour_of(unix_millis()) - LATE_HOURS;
-        for hour in start..=hour_of(before) {
+        let now = hour_of(unix_millis());
+        let (settled, last) = (now - LATE_HOURS, hour_of(before).min(now + LATE_HOURS));
+        for hour in start..=last {
             for candidate in self.due(hour, before, &mut finished).await?.chunks(AT_ONCE) {
                 if looked >= AT_MOST || lease.elapsed() > SAFE {
                     swept.more = true;
@@ -179,9 +169,9 @@ impl Cql {
         }
         match self.held(id, before).await? {
             Held::Yes => {
-                if doomed.is_some() {
+                if let Some(moment) = doomed {
                     // A sweeper died here.
-                    self.session.write(SPARE, (content,)).await?;
+                    self.spare(content, moment).await?;
                 }
                 return Ok(Verdict::Done);
             }
@@ -194,7 +184,7 @@ impl Cql {
             .await?;
         let held = self.held(id, before).await?;
         if !matches!(held, Held::No) {
-            self.session.write(SPARE, (content,)).await?;
+            self.spare(content, moment).await?;
             return Ok(Verdict::Later);
         }
         if lease.elapsed() > SAFE {
@@ -205,6 +195,12 @@ impl Cql {
             self.session.write(DELETE_HOLDERS, (moment, content.clone())),
         )?;
         Ok(Verdict::Deleted(length.map(|length| length as u64)))
+    }
+
+    /// Takes back what doomed a content at `moment`, whatever the database's clock says.
+    async fn spare(&self, content: Bytes, moment: i64) -> Result<()> {
+        let values = (moment.saturating_add(1), content);
+        Ok(self.session.write(SPARE, values).await?)
     }
 
     pub(super) async fn held(&self, id: ContentId, before: u64) -> Result<Held> {
@@ -248,7 +244,7 @@ impl Cql {
 
     /// The right to sweep and since when; `None` if another process has it.
     async fn take_lease(&self) -> Result<Option<Instant>> {
-        let me = *self.sweeper.0.lock();
+        let me = self.sweeper;
         let began = Instant::now();
         for (statement, twice) in [(RENEW, true), (TAKE, false)] {
             let outcome = if twice {

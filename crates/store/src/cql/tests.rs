@@ -224,7 +224,7 @@ async fn a_doomed_content_is_given_to_nobody_before_the_sweeper_has_looked_again
     let opened = open().await;
     let (id, unit) = (ContentId::generate(), UnitId::generate());
     opened.put(id, "wanted".into()).await.unwrap();
-    let doom = Statement::write("UPDATE content SET doomed = 1 WHERE content = ?");
+    let doom = Statement::write("UPDATE content USING TIMESTAMP 1 SET doomed = 1 WHERE content = ?");
     opened
         .session()
         .write(doom, (id.as_bytes().to_vec(),))
