@@ -7,10 +7,12 @@ mod harness;
 use std::collections::BTreeSet;
 
 use harness::*;
+use postrider_cql::testing::Fresh;
 use postrider_index::UidSet;
 use postrider_proto::mailstore::*;
 use postrider_store::AccountEngine;
 use postrider_store::account::{Change, CommitLimits};
+use postrider_store::cql::Cql;
 use postrider_store::memory::{Fault, Memory, Operation};
 use postrider_types::{AccountId, FolderId, SystemFlag, Uid, Version};
 
@@ -22,10 +24,15 @@ const ACCOUNT: u64 = 7;
 const MESSAGES: u32 = 1000;
 const SEEN: u32 = SystemFlag::Seen as u32;
 
-/// An account with so many messages in its INBOX, on an engine that refuses what is above its limits.
+/// An engine that refuses what is above its limits, and an account with so many messages in its INBOX.
 async fn filled(messages: u32) -> (Memory, Client) {
     let engine = Memory::with_limits(LIMITS);
     let mut client = client(&instance_over(&engine, &Default::default()));
+    fill(&mut client, messages).await;
+    (engine, client)
+}
+
+async fn fill(client: &mut Client, messages: u32) {
     for first in (0..messages).step_by(20) {
         let message = |at| AppendMessage {
             content: Some(append_message::Content::Inline(letter(
@@ -44,7 +51,6 @@ async fn filled(messages: u32) -> (Memory, Client) {
         };
         client.append_messages(append).await.unwrap();
     }
-    (engine, client)
 }
 
 fn copy(to: u32, remove: bool) -> CopyMessagesRequest {
@@ -64,7 +70,7 @@ async fn version(client: &mut Client) -> u64 {
 }
 
 /// Folders, messages and head agree with each other; says how many messages each folder has.
-async fn whole(engine: &Memory) -> Vec<(FolderId, u32)> {
+async fn whole(engine: &impl AccountEngine) -> Vec<(FolderId, u32)> {
     let account = AccountId::new(ACCOUNT);
     let (head, folders) = engine.folders(account).await.unwrap().unwrap();
     let (mut used, mut all) = (0, 0);
@@ -136,6 +142,46 @@ async fn a_copy_of_a_thousand_is_a_sequence_of_commits() {
     }
     let (_, _, index) = open(&mut client, ACCOUNT, archive).await;
     assert_eq!(index.uids().len(), MESSAGES);
+}
+
+/// The same on the real database, where each commit is one conditional batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_messages_are_copied_moved_and_removed_in_the_database() {
+    let tables = [
+        "account",
+        "account_snapshot",
+        "account_list",
+        "content",
+        "content_holder",
+        "content_candidate",
+    ];
+    let fresh = Fresh::open(&tables).await.unwrap();
+    let engine = Cql::new(fresh.session.clone(), Default::default());
+    assert_eq!(engine.commit_limits(), LIMITS);
+    let mut client = client(&instance_over(&engine, &Default::default()));
+    fill(&mut client, MESSAGES).await;
+    let archive = folder(&mut client, ACCOUNT, "Archive").await.id;
+    let trash = folder(&mut client, ACCOUNT, "Trash").await.id;
+    let before = version(&mut client).await;
+    let copied = client
+        .copy_messages(copy(archive, false))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((copied.version, copied.source_uids.len()), (before + 21, 1000));
+    assert_eq!(copied.source_uids, copied.destination_uids);
+    let moved = client
+        .copy_messages(copy(trash, true))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((moved.version, moved.source_uids.len()), (before + 21 + 32, 1000));
+    let delete = DeleteFolderRequest {
+        account: ACCOUNT,
+        name: "Trash".into(),
+    };
+    client.delete_folder(delete).await.unwrap();
+    assert_eq!(whole(&engine).await, [(FolderId(archive), MESSAGES)]);
 }
 
 /// It stops in the middle: what is done is done, the rest is where it was, and the same request does the rest.
