@@ -5,10 +5,12 @@
 //! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask engines Kafka, Cassandra and Redis to test with: up, down, status, and faults of single ones
+//! cargo xtask cluster two processes of each role behind a balancer, over those engines, for a mail client: up, down, status
 //! cargo xtask peers   Postfix and Dovecot to compare with: up, down or status (as root)
 //! ```
 #![allow(clippy::print_stdout, reason = "a command talks to a person")]
 
+mod cluster;
 mod engines;
 mod packages;
 mod peers;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 
 use run::{Failed, Run, cargo};
 
-const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | engines --help | peers up|down|status [--directory DIR]";
+const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | engines --help | cluster --help | peers up|down|status [--directory DIR]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         ["fuzz", target] => fuzz(target, "300"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
         ["engines", ref rest @ ..] => engines::command(rest),
+        ["cluster", ref rest @ ..] => cluster::command(rest),
         ["peers", action] => peers::command(action, None),
         ["peers", action, "--directory", directory] => peers::command(action, Some(directory)),
         _ => {

@@ -45,6 +45,12 @@ const ENGINES: [(&str, &str); 3] = [
     ("redis-server", "redis-server"),
 ];
 
+/// What spreads connections over the processes of a cluster; Debian puts it where only root looks.
+pub const HAPROXY: &str = "/usr/sbin/haproxy";
+
+/// The balancer, and what makes its processes' certificate.
+const BALANCER: [(&str, &str); 2] = [(HAPROXY, "haproxy"), ("openssl", "openssl")];
+
 /// Installs the Debian packages that are missing.
 pub fn install_debian() -> Result<(), Failed> {
     let mut missing = missing(&DEBIAN);
@@ -65,6 +71,11 @@ pub fn install_peers() -> Result<(), Failed> {
 /// port as well.
 pub fn install_engines() -> Result<(), Failed> {
     install(&missing(&ENGINES), "the engines need")
+}
+
+/// Installs HAProxy when it is missing. Where Debian starts what it installs, a HAProxy of the system that serves nothing runs as well.
+pub fn install_balancer() -> Result<(), Failed> {
+    install(&missing(&BALANCER), "the cluster needs")
 }
 
 /// The packages of those programs that are not here.

@@ -7,6 +7,12 @@ use std::process::Command;
 #[derive(Debug)]
 pub struct Failed(pub String);
 
+impl From<postrider_testbed::Failed> for Failed {
+    fn from(why: postrider_testbed::Failed) -> Self {
+        Self(why.0)
+    }
+}
+
 /// A program about to run in the repository's root.
 pub struct Run {
     command: Command,

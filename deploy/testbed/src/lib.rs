@@ -36,4 +36,7 @@ mod wire;
 
 pub use engine::{Engine, Kind};
 pub use failed::Failed;
+// For other processes that a command leaves in the background, as `cargo xtask cluster` does.
+pub use process::{Process, Record, wait};
+pub use rustix::process::Signal;
 pub use testbed::{State, Status, Testbed};
