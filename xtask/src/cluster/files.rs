@@ -34,6 +34,17 @@ impl Cluster {
         Ok(PathBuf::from(text))
     }
 
+    /// Postrider, to be told what to do. The caller's own settings of it in the environment are for another node.
+    fn program(&self) -> Result<Command, Failed> {
+        let mut command = Command::new(self.binary()?);
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"POSTRIDER_") {
+                command.env_remove(name);
+            }
+        }
+        Ok(command)
+    }
+
     /// A self-signed certificate, the same for all: a client that has accepted it is not asked again at the other process.
     pub(super) fn certificate(&self) -> Result<(), Failed> {
         let [key, certificate] = ["tls.key", "tls.pem"].map(|name| self.home.join(name));
@@ -72,7 +83,7 @@ impl Cluster {
         let configuration = folder.join(member.file());
         let mut command = match member {
             Member::Balancer => Command::new(packages::HAPROXY),
-            Member::Process(..) => Command::new(self.binary()?),
+            Member::Process(..) => self.program()?,
         };
         match member {
             Member::Balancer => command.args(["-db", "-f"]),
@@ -83,7 +94,7 @@ impl Cluster {
 
     /// What a command of postrider prints, asked through the first smtp-ingress.
     pub(super) fn postrider(&self, arguments: &[&str], input: &str) -> Result<String, Failed> {
-        let mut command = Command::new(self.binary()?);
+        let mut command = self.program()?;
         let configuration = self.folder(Member::first_ingress()).join("postrider.toml");
         output(command.args(arguments).arg("--config").arg(configuration), input)
     }
