@@ -29,7 +29,7 @@ use uuid::Uuid;
 
 use self::lists::{ACCOUNT, ALIAS, lists, lists_of, target_list};
 use self::rows::{AddressColumns, Meaning, domain_row, insert_values, meaning, update_values};
-use self::settle::{ATTEMPTS, Check};
+use self::settle::{ATTEMPTS, Check, in_doubt};
 use self::statements::{
     ADDRESS, ADDRESS_SERIAL, CLAIM_ID, DELETE_ADDRESS, DELETE_DOMAIN, DOMAIN, DOMAINS, FREE_ID, ID,
     INSERT_ACCOUNT, INSERT_ALIAS, INSERT_DOMAIN, INSERT_SECRET, SECRET, SECRET_SERIAL, UPDATE_ACCOUNT,
@@ -154,7 +154,7 @@ impl DirectoryEngine for CqlDirectory {
             .settle(INSERT_ACCOUNT, insert_values(&row, ours), check)
             .await?;
         if written == Written::Yes {
-            self.enlist(ACCOUNT, address, &lists).await?;
+            self.enlist(ACCOUNT, address, &lists).await.map_err(in_doubt)?;
             return Ok(written);
         }
         // The id is free again, unless it is this very account that is there.
@@ -192,10 +192,12 @@ impl DirectoryEngine for CqlDirectory {
         };
         let written = self.remove_address(address, revision).await?;
         if written == Written::Yes {
-            self.session
-                .conditional(FREE_ID, (row.id.get() as i64, address))
-                .await?;
-            self.delist(ACCOUNT, address, &lists_of(address, &[])).await?;
+            // Both are read with the address only, so that what stays of them says nothing.
+            let id = (row.id.get() as i64, address);
+            let freed = self.session.conditional(FREE_ID, id).await;
+            freed.map_err(|error| in_doubt(error.into()))?;
+            let lists = lists_of(address, &[]);
+            self.delist(ACCOUNT, address, &lists).await.map_err(in_doubt)?;
         }
         Ok(written)
     }
@@ -252,11 +254,11 @@ impl DirectoryEngine for CqlDirectory {
         };
         match (written, old) {
             (Written::Yes, old) => {
-                self.enlist(ALIAS, address, &lists).await?;
+                self.enlist(ALIAS, address, &lists).await.map_err(in_doubt)?;
                 let had = old.map_or_else(BTreeSet::new, |old| lists_of(address, &old.targets));
                 let gone: BTreeSet<String> = had.difference(&lists).cloned().collect();
                 if !gone.is_empty() {
-                    self.delist(ALIAS, address, &gone).await?;
+                    self.delist(ALIAS, address, &gone).await.map_err(in_doubt)?;
                 }
             }
             // Hints to what did not come to be.
@@ -271,8 +273,8 @@ impl DirectoryEngine for CqlDirectory {
         };
         let written = self.remove_address(address, revision).await?;
         if written == Written::Yes {
-            self.delist(ALIAS, address, &lists_of(address, &row.targets))
-                .await?;
+            let lists = lists_of(address, &row.targets);
+            self.delist(ALIAS, address, &lists).await.map_err(in_doubt)?;
         }
         Ok(written)
     }
@@ -310,22 +312,4 @@ impl DirectoryEngine for CqlDirectory {
 }
 
 #[cfg(test)]
-mod tests {
-    use postrider_cql::testing::Fresh;
-
-    use super::*;
-
-    async fn open_fresh() -> (CqlDirectory, Fresh) {
-        let tables = [
-            "directory_domain",
-            "directory_address",
-            "directory_account_id",
-            "directory_list",
-            "directory_secret",
-        ];
-        let fresh = Fresh::open(&tables).await.unwrap();
-        (CqlDirectory::new(fresh.session.clone()), fresh)
-    }
-
-    crate::directory_suite!(open_fresh);
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Conditional writes whose outcome is found out.
 
+use std::time::Instant;
+
 use postrider_cql::{Conditional, SerializeRow, Statement};
 use uuid::Uuid;
 
@@ -38,22 +40,28 @@ impl CqlDirectory {
         check: Check<'_>,
     ) -> Result<Written> {
         let mut reason = None;
+        let began = Instant::now();
+        let most = self.session.config().conditional_deadline * 2;
         for _ in 0..ATTEMPTS {
             match self.session.conditional(statement, &values).await {
                 Ok(Conditional::Applied) => return Ok(Written::Yes),
                 Ok(Conditional::NotApplied(_)) if reason.is_none() => return Ok(Written::No),
                 // An earlier try may have been.
                 Ok(Conditional::NotApplied(_)) => {
-                    return Ok(self.look(&check).await?.unwrap_or(Written::No));
+                    let found = self.look(&check).await.map_err(in_doubt)?;
+                    return Ok(found.unwrap_or(Written::No));
                 }
                 Ok(Conditional::Unknown(text)) => {
-                    if let Some(written) = self.look(&check).await? {
+                    if let Some(written) = self.look(&check).await.map_err(in_doubt)? {
                         return Ok(written);
                     }
                     reason = Some(text);
                 }
                 Err(error) if reason.is_none() => return Err(error.into()),
                 Err(error) => reason = Some(error.to_string()),
+            }
+            if began.elapsed() > most {
+                break;
             }
         }
         Err(Error::Unknown(reason.unwrap_or_default()))
@@ -93,5 +101,13 @@ impl CqlDirectory {
                 Ok((!still).then_some(Written::Yes))
             }
         }
+    }
+}
+
+/// What fails after a write, or after one of unknown outcome, does not mean that nothing was done.
+pub(super) fn in_doubt(error: Error) -> Error {
+    match error {
+        Error::Unavailable(text) => Error::Unknown(text),
+        error => error,
     }
 }
