@@ -1,24 +1,31 @@
-//! A node: the real binary, in a data directory and on a loopback address of its own.
+//! A node: the real binary, in a data directory and on a loopback address of its own; one process, or a cluster of many (see [`shape`]).
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::wire::{eventually, pause};
+use crate::wire::eventually;
+
+mod process;
+pub mod shape;
+
+pub use process::Process;
+pub use shape::Shape;
 
 /// A running (or killed, or stopped) node.
 pub struct Node {
-    binary: PathBuf,
+    /// Where it listens for the world.
     ip: Ipv4Addr,
+    shape: Shape,
+    processes: Vec<Process>,
     directory: TempDir,
-    child: Option<Child>,
 }
 
 /// What a test wants of a node beyond the defaults.
@@ -44,112 +51,158 @@ impl Node {
 
     /// Writes the configuration only.
     pub fn prepare(binary: &str, wish: &Wish) -> Self {
-        let node = Self {
-            binary: binary.into(),
-            ip: next_address(),
-            directory: tempfile::Builder::new()
-                .prefix("postrider-test-")
-                .tempdir()
-                .unwrap(),
-            child: None,
+        Self::shaped(Shape::wanted(), binary, wish)
+    }
+
+    /// As [`Node::prepare`], in a shape the environment does not decide.
+    pub fn shaped(shape: Shape, binary: &str, wish: &Wish) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("postrider-test-")
+            .tempdir()
+            .unwrap();
+        let ip = next_address();
+        let processes = match &shape {
+            Shape::One => vec![Process::new("node", Path::new(binary), ip, directory.path())],
+            Shape::Cluster(_) => shape
+                .processes()
+                .iter()
+                .map(|(name, _)| {
+                    Process::new(
+                        name,
+                        Path::new(binary),
+                        next_address(),
+                        &directory.path().join(name),
+                    )
+                })
+                .collect(),
+        };
+        let mut node = Self {
+            ip,
+            shape,
+            processes,
+            directory,
         };
         node.configure(wish);
+        if let Shape::Cluster(_) = node.shape {
+            node.admin(&["cluster", "init"]);
+        }
         node
     }
 
     /// Writes the configuration anew; it counts from the next start on.
-    pub fn configure(&self, wish: &Wish) {
-        let mut text = String::new();
-        writeln!(text, "hostname = \"{}\"", wish.hostname).unwrap();
-        writeln!(text, "data_dir = \"{}\"", self.data().display()).unwrap();
-        if !wish.roles.is_empty() {
-            writeln!(text, "roles = {:?}", wish.roles).unwrap();
+    pub fn configure(&mut self, wish: &Wish) {
+        let mut environment = self.shape.environment();
+        if let Shape::Cluster(_) = self.shape {
+            environment.extend(self.services());
         }
-        for (name, port) in PORTS {
-            writeln!(text, "[listeners.{name}]\nbind = [\"{}:{port}\"]", self.ip).unwrap();
-        }
-        if !wish.routes.is_empty() {
-            text.push_str("[outbound.routes]\n");
-            for (domain, address) in &wish.routes {
-                writeln!(text, "\"{domain}\" = \"{address}\"").unwrap();
+        for (process, (_, role)) in self.processes.iter_mut().zip(self.shape.processes()) {
+            let roles = match role.is_empty() {
+                true => wish.roles.clone(),
+                false => vec![*role],
+            };
+            let mut text = String::new();
+            writeln!(text, "hostname = \"{}\"", wish.hostname).unwrap();
+            writeln!(text, "data_dir = \"{}\"", process.data().display()).unwrap();
+            if !roles.is_empty() {
+                writeln!(text, "roles = {roles:?}").unwrap();
             }
+            for (name, port) in PORTS {
+                let ip = if OWN.contains(&name) {
+                    process.ip()
+                } else {
+                    self.ip
+                };
+                writeln!(text, "[listeners.{name}]\nbind = [\"{ip}:{port}\"]").unwrap();
+            }
+            if !role.is_empty() {
+                writeln!(text, "[listeners.rpc]\nbind = [\"{}:{RPC}\"]", process.ip()).unwrap();
+            }
+            if !wish.routes.is_empty() {
+                text.push_str("[outbound.routes]\n");
+                for (domain, address) in &wish.routes {
+                    writeln!(text, "\"{domain}\" = \"{address}\"").unwrap();
+                }
+            }
+            text.push_str(&wish.more);
+            fs::write(process.config(), text).unwrap();
+            process.set_environment(environment.clone());
         }
-        text.push_str(&wish.more);
-        fs::write(self.config(), text).unwrap();
+    }
+
+    /// Where the processes of a cluster find each other.
+    fn services(&self) -> Vec<(String, String)> {
+        let named = [
+            ("MAIL_STORE", "mail-store"),
+            ("DIRECTORY", "directory"),
+            ("SUBMISSION", "smtp-ingress"),
+            ("QUEUE", "delivery-worker"),
+        ];
+        let of = |role: &str| {
+            let roles = self.shape.processes().iter().zip(&self.processes);
+            let urls = roles
+                .filter(|((_, plays), _)| *plays == role)
+                .map(|(_, process)| format!("http://{}:{RPC}", process.ip()));
+            urls.collect::<Vec<_>>().join(",")
+        };
+        named
+            .map(|(key, role)| (format!("POSTRIDER__SERVICES__{key}"), of(role)))
+            .into()
     }
 
     /// Starts the node (again) and waits until it is ready.
     pub fn restart(&mut self) {
         self.launch();
-        eventually("the node to be ready", Duration::from_secs(60), || {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
-                panic!("the node ended by itself ({status}):\n{}", self.log());
-            }
-            self.http("/readyz")
-                .filter(|answer| answer.starts_with("HTTP/1.1 200"))
-                .map(drop)
-        });
+        for process in &mut self.processes {
+            let what = format!("{} to be ready", process.name());
+            eventually(&what, Duration::from_secs(60), || {
+                process.is_ready().then_some(())
+            });
+        }
     }
 
-    /// Starts the process without waiting for it.
+    /// Starts the processes without waiting for them.
     pub fn launch(&mut self) {
-        assert!(self.child.is_none(), "the node runs already");
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
-        let child = Command::new(&self.binary)
-            .args(["run", "--config"])
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
+        self.processes.iter_mut().for_each(Process::launch);
     }
 
     /// Ends it without warning, as a crash does (SIGKILL).
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        self.processes.iter_mut().for_each(Process::kill);
     }
 
     /// Asks it to end (SIGTERM) and waits; whether it ended well.
     pub fn stop(&mut self) -> bool {
-        if self.child.is_some() {
-            self.signal("TERM");
+        // What listens for the world goes first: it may still need the others.
+        let mut well = true;
+        for process in &mut self.processes {
+            if process.runs() {
+                process.signal("TERM");
+            }
+            well &= process.wait();
         }
-        self.wait()
+        well
     }
 
     /// Waits until it has ended; whether it ended well.
     pub fn wait(&mut self) -> bool {
-        let Some(mut child) = self.child.take() else {
-            return true;
-        };
-        for _ in 0..600 {
-            if let Some(status) = child.try_wait().unwrap() {
-                return status.success();
-            }
-            pause(Duration::from_millis(50));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        panic!("the node did not end within 30 s:\n{}", self.log());
+        self.processes
+            .iter_mut()
+            .fold(true, |well, process| process.wait() && well)
     }
 
     /// Sends a signal by name (`STOP`, `CONT`, `TERM`) without waiting.
     pub fn signal(&self, name: &str) {
-        self.signal_pid(name, self.child.as_ref().unwrap().id());
+        self.processes.iter().for_each(|process| process.signal(name));
     }
 
-    /// The process id.
+    /// The process id of a node of one process.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+        self.first().pid()
+    }
+
+    /// Its processes: one, or those of a cluster.
+    pub fn processes(&mut self) -> &mut [Process] {
+        &mut self.processes
     }
 
     /// Runs an administration command against the node.
@@ -159,10 +212,9 @@ impl Node {
 
     /// Runs an administration command with text on its standard input.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(&self.binary)
-            .args(arguments)
-            .arg("--config")
-            .arg(self.config())
+        let mut child = self
+            .first()
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -206,8 +258,12 @@ impl Node {
 
     /// A listener's address by its name in the configuration.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let port = PORTS.iter().find(|(name, _)| *name == listener).unwrap().1;
-        SocketAddr::new(IpAddr::V4(self.ip), port)
+        let ip = if OWN.contains(&listener) {
+            self.first().ip()
+        } else {
+            self.ip
+        };
+        SocketAddr::new(IpAddr::V4(ip), port(listener))
     }
 
     /// Its loopback address.
@@ -217,7 +273,7 @@ impl Node {
 
     /// Its data directory.
     pub fn data(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.first().data()
     }
 
     /// A folder the test may use.
@@ -227,51 +283,21 @@ impl Node {
 
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
-        self.directory.path().join("postrider.toml")
+        self.first().config()
     }
 
     /// All it has logged so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.log_path()).unwrap_or_default()
+        self.processes.iter().map(Process::log).collect()
     }
 
     /// What a path of the `ops` listener answers, head and body; `None` when it cannot be reached.
     pub fn http(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address("ops"), Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-            self.ip
-        )
-        .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+        self.first().http(path)
     }
 
-    fn log_path(&self) -> PathBuf {
-        self.directory.path().join("node.log")
-    }
-
-    fn signal_pid(&self, name: &str, pid: u32) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &pid.to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success(), "kill -{name} {pid}");
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            let log = self.log();
-            let tail = log.lines().rev().take(40).collect::<Vec<_>>();
-            eprintln!("--- log of {} (its end)", self.ip);
-            tail.iter().rev().for_each(|line| eprintln!("{line}"));
-        }
+    fn first(&self) -> &Process {
+        self.processes.first().unwrap()
     }
 }
 
@@ -289,11 +315,22 @@ const PORTS: [(&str, u16); 10] = [
     ("ops", 9625),
 ];
 
+/// Listeners that every process has.
+const OWN: [&str; 2] = ["admin", "ops"];
+
+/// Where roles listen for each other, in a cluster.
+const RPC: u16 = 7025;
+
+/// A listener's port.
+fn port(listener: &str) -> u16 {
+    PORTS.iter().find(|(name, _)| *name == listener).unwrap().1
+}
+
 /// 127.x.y.z: x from the process, so that test binaries running side by side do not meet; y.z counts.
 fn next_address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let [_, _, high, low] = (std::process::id() & 0xffff).to_be_bytes();
     let count = NEXT.fetch_add(1, Ordering::Relaxed);
-    assert!(count < 250, "one test process has started 250 nodes");
+    assert!(count < 250, "one test process has started 250 processes");
     Ipv4Addr::new(127, 1 + high % 250, low, 2 + count as u8)
 }
