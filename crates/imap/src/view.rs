@@ -181,6 +181,7 @@ impl View {
             return None;
         }
         let sequence = match *before {
+            Some((last, sequence)) if last.checked_next() == Some(uid) => sequence + 1,
             Some((last, sequence)) if last < uid => sequence + self.known.range_len(Uid(last.0 + 1)..=uid),
             _ => self.known.rank(uid),
         };

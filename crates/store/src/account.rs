@@ -335,6 +335,18 @@ pub trait AccountEngine: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<MessageRow>>;
 
+    /// The sizes of messages of a folder: of [`Self::messages`] only these.
+    async fn sizes(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
+    ) -> Result<Vec<(Uid, u64)>> {
+        let rows = self.messages(account, folder, uids, limit).await?;
+        Ok(rows.into_iter().map(|row| (row.uid, row.size)).collect())
+    }
+
     /// Message rows of a folder with their descriptions (empty bytes where one is missing). The page ends with the row whose
     /// description makes `most` bytes of all of them.
     async fn described_messages(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use postrider_index::UidSet;
+use postrider_proto::mailstore::list_messages_request::Brief;
 use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::mailstore::put_message_request::Part;
 use postrider_proto::mailstore::{self as wire, open_folder_request};
@@ -170,6 +171,26 @@ impl Store {
             uids: uids.to_bytes(),
             changed_since: since.0,
             with_description,
+            brief: Brief::Unspecified.into(),
+        };
+        let stream = self.ask(self.client().list_messages(request)).await?;
+        Ok(self.pieces(stream))
+    }
+
+    /// Columns, or rows, of the messages of `uids` that exist, with as little as is enough.
+    pub async fn briefs(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: &UidSet,
+        brief: Brief,
+    ) -> Result<Pieces<wire::ListMessagesResponse>, Failure> {
+        let request = wire::ListMessagesRequest {
+            account: account.get(),
+            folder: folder.0,
+            uids: uids.to_bytes(),
+            brief: brief.into(),
+            ..wire::ListMessagesRequest::default()
         };
         let stream = self.ask(self.client().list_messages(request)).await?;
         Ok(self.pieces(stream))

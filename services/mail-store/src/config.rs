@@ -14,6 +14,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// Memory for descriptions of recently stored messages, in bytes. Default: 16 MiB.
     pub description_cache_bytes: u64,
+    /// Memory for the sizes of messages that were listed a moment ago, 10 bytes each, in bytes. Default: 16 MiB.
+    pub size_cache_bytes: u64,
     /// The largest message, in bytes. Default: 64 MiB.
     pub max_message_bytes: u64,
     /// The most folders of an account, names that are only subscribed included. Default: 10,000.
@@ -38,6 +40,7 @@ impl Default for Config {
             sole_instance: false,
             cache_bytes: 64 << 20,
             description_cache_bytes: 16 << 20,
+            size_cache_bytes: 16 << 20,
             max_message_bytes: 64 << 20,
             max_folders: 10_000,
             change_retention: Duration::from_secs(7 * DAY),

@@ -8,6 +8,7 @@ use postrider_proto::mailstore as wire;
 use postrider_store::account::{Change, ChangeRow, FlagState, FolderRow, MessageRow};
 use postrider_types::{Keyword, Uid, Version};
 
+use crate::columns::Piece;
 use crate::delivery::Delivered;
 use crate::rows::Described;
 
@@ -106,6 +107,21 @@ pub(crate) fn messages(rows: Vec<Described>, since: Version) -> Vec<wire::Messag
             saved: row.saved,
         })
         .collect()
+}
+
+/// A piece of columns.
+pub(crate) fn columns(piece: Piece) -> wire::ListMessagesResponse {
+    let flags: Vec<u8> = piece.flags.iter().map(|flags| flags.bits()).collect();
+    let columns = wire::MessageColumns {
+        version: piece.version.0,
+        uids: piece.uids.iter().copied().collect::<UidSet>().to_bytes(),
+        flags: flags.into(),
+        sizes: piece.sizes,
+    };
+    wire::ListMessagesResponse {
+        messages: Vec::new(),
+        columns: Some(columns),
+    }
 }
 
 /// Only what flags need: UID, flags, keywords, MODSEQ.

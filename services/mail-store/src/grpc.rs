@@ -5,12 +5,14 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
 use postrider_proto::Failure;
+use postrider_proto::mailstore::list_messages_request::Brief;
 use postrider_proto::mailstore::{self as wire, mail_store_server};
 use postrider_types::{FolderId, Version};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::append::NewEntry;
 use crate::changes::{Changes, Page};
+use crate::columns::Columns;
 use crate::copy::Copy;
 use crate::delivery::{MAX_RECIPIENTS, Recipient, Source};
 use crate::failure::invalid;
@@ -274,10 +276,24 @@ impl mail_store_server::MailStore for MailStore {
             uids,
             changed_since,
             with_description,
+            brief,
         } = request.into_inner();
         let uids = decode::uids_or_all(&uids)?;
         let (account, folder) = (decode::account(account)?, decode::folder(folder)?);
         let since = Version(changed_since);
+        let brief = Brief::try_from(brief).map_err(|_| invalid("unknown brevity"))?;
+        if brief != Brief::Unspecified {
+            if since > Version(0) || with_description {
+                return Err(invalid("what is brief has neither changes nor descriptions").into());
+            }
+            let with_sizes = brief == Brief::Sizes;
+            let columns = self
+                .service
+                .list_columns(account, folder, uids.as_ref(), with_sizes);
+            if let Some(columns) = columns.await? {
+                return answer(columns_of(columns).boxed());
+            }
+        }
         let pages = self
             .service
             .list_messages(account, folder, uids, since, with_description)
@@ -479,10 +495,23 @@ fn messages(pages: Pages, since: Version) -> impl Stream<Item = Result<wire::Lis
         };
         let answers = encode::portions(encode::messages(page, since), encode::message_size)
             .into_iter()
-            .map(|messages| Ok(wire::ListMessagesResponse { messages }));
+            .map(|messages| {
+                Ok(wire::ListMessagesResponse {
+                    messages,
+                    columns: None,
+                })
+            });
         Ok::<_, Status>(Some((stream::iter(answers), pages)))
     })
     .try_flatten()
+}
+
+/// Pieces of columns as answers.
+fn columns_of(columns: Columns) -> impl Stream<Item = Result<wire::ListMessagesResponse, Status>> {
+    stream::try_unfold(columns, |mut columns| async move {
+        let piece = columns.next().await?;
+        Ok(piece.map(|piece| (encode::columns(piece), columns)))
+    })
 }
 
 /// A page of commits as answers.

@@ -4,6 +4,7 @@ mod append;
 mod cache;
 mod changes;
 mod clock;
+mod columns;
 mod commit;
 mod config;
 mod content;

@@ -14,6 +14,7 @@ use postrider_types::{AccountId, ContentId, Version};
 
 use crate::Config;
 use crate::cache::Accounts;
+use crate::columns::Sizes;
 use crate::commit::{self, Operation};
 use crate::content::Described;
 use crate::draft::Draft;
@@ -34,6 +35,8 @@ pub(crate) struct Service {
     pub watchers: Watchers,
     /// Descriptions of contents that were stored or read a moment ago.
     pub descriptions: Cache<ContentId, Arc<Described>>,
+    /// Sizes of messages that were listed a moment ago.
+    pub sizes: Sizes,
 }
 
 impl Service {
@@ -51,6 +54,7 @@ impl Service {
             .build();
         let accounts = Accounts::new(config.cache_bytes);
         let most = Weight::most(engine.commit_limits());
+        let sizes = Sizes::new(config.size_cache_bytes);
         Self {
             engine,
             contents,
@@ -60,6 +64,7 @@ impl Service {
             accounts,
             watchers: Watchers::default(),
             descriptions,
+            sizes,
         }
     }
 
@@ -98,6 +103,7 @@ impl Service {
         let removed = self.engine.remove(account).await;
         // Whatever came of it, what is cached may no longer be so.
         entry.set_state(None);
+        self.sizes.forget(account);
         removed.map_err(storage)
     }
 }

@@ -53,9 +53,7 @@ impl Store {
         let request = ListMessagesRequest {
             account: account.get(),
             folder: FolderId::INBOX.0,
-            uids: Bytes::new(),
-            changed_since: 0,
-            with_description: false,
+            ..ListMessagesRequest::default()
         };
         let mut rows = within(self.timeout, self.client.clone().list_messages(request)).await?;
         while let Some(batch) = self.next(&mut rows).await? {

@@ -80,6 +80,25 @@ impl AccountEngine for Embedded {
         Ok(self.db.read(read).await?)
     }
 
+    async fn sizes(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        limit: usize,
+    ) -> Result<Vec<(Uid, u64)>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT uid, size FROM account_message
+                 WHERE account = ?1 AND folder = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid LIMIT ?5",
+            )?;
+            let range = params![account.get(), folder.0, uids.start().0, uids.end().0, limit];
+            let sizes = select.query_map(range, |row| Ok((Uid(row.get(0)?), row.get(1)?)))?;
+            Ok(sizes.collect::<rusqlite::Result<_>>()?)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
     async fn described_messages(
         &self,
         account: AccountId,

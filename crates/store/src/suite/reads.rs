@@ -42,6 +42,18 @@ pub async fn ranges_are_inclusive_and_paged(engine: &dyn Engine) {
     assert_eq!(read(1, u32::MAX, 2).await, [1, 5]);
     assert_eq!(read(6, u32::MAX, 2).await, [7, 9]);
     assert_eq!(read(10, u32::MAX, 2).await, [u32::MAX]);
+    for (first, last, limit) in [(0, u32::MAX, 100), (5, 9, 2), (9, 5, 100)] {
+        let range = Uid(first)..=Uid(last);
+        let rows = engine
+            .messages(ACCOUNT, FolderId(2), range.clone(), limit)
+            .await
+            .unwrap();
+        let sizes = engine.sizes(ACCOUNT, FolderId(2), range, limit).await.unwrap();
+        assert_eq!(
+            sizes,
+            rows.iter().map(|row| (row.uid, row.size)).collect::<Vec<_>>()
+        );
+    }
 }
 
 pub async fn described_messages_carry_their_descriptions(engine: &dyn Engine) {

@@ -1,6 +1,6 @@
 //! FETCH and UID FETCH (RFC 9051 §6.4.5): rows stream from the mail store, lines stream to the client.
 //!
-//! What is read depends on what is asked for: nothing for UIDs alone, rows for flags, sizes and dates, descriptions for
+//! What is read depends on what is asked for: nothing for UIDs alone, columns for flags and sizes, rows for dates, descriptions for
 //! envelopes, structures and parts, and of the content only the bytes that a section needs. Memory does not grow with the
 //! number of messages or their size.
 
@@ -14,8 +14,9 @@ use postrider_imap::response::{Code, FetchLine, Numbers, vanished};
 use postrider_imap::set::MessageSet;
 use postrider_index::UidSet;
 use postrider_message::SummaryView;
+use postrider_proto::mailstore::list_messages_request::Brief;
 use postrider_proto::mailstore::store_flags_request::Operation;
-use postrider_proto::mailstore::{ListMessagesResponse, MessageRow};
+use postrider_proto::mailstore::{ListMessagesResponse, MessageColumns, MessageRow};
 use postrider_types::{Flags, SystemFlag, Uid, Version};
 
 use self::content::Content;
@@ -23,6 +24,7 @@ use self::line::Line;
 use self::plan::{Needs, Plan};
 use super::Exec;
 use crate::answer::{Answer, Outcome, Stop};
+use crate::failure::damaged;
 use crate::listings::{Gathering, Part};
 use crate::rows;
 use crate::store::Store;
@@ -153,12 +155,24 @@ impl Exec<'_> {
         let selected = self.mailbox()?;
         let (account, folder) = (selected.folder.account, selected.folder.id);
         let shared = self.shared;
-        let mut pieces = shared
-            .store
-            .messages(account, folder, uids, since, plan.needs >= Needs::Summary)
-            .await?;
+        let store = &shared.store;
+        let mut pieces = match plan.needs {
+            Needs::Flags => store.briefs(account, folder, uids, Brief::Flags).await?,
+            Needs::Size => store.briefs(account, folder, uids, Brief::Sizes).await?,
+            needs => {
+                let described = needs >= Needs::Summary;
+                store.messages(account, folder, uids, since, described).await?
+            }
+        };
         let mut fetched = Fetched::default();
-        while let Some(ListMessagesResponse { mut messages }) = pieces.next().await? {
+        while let Some(ListMessagesResponse {
+            mut messages,
+            columns,
+        }) = pieces.next().await?
+        {
+            if let Some(columns) = columns {
+                self.tell_columns(plan, columns, &mut fetched).await?;
+            }
             let marked = if plan.marks_seen {
                 self.mark_seen(&mut messages).await?
             } else {
@@ -188,12 +202,52 @@ impl Exec<'_> {
         for row in messages {
             let mut content = Content::new(&shared.store, plan, row);
             content.envelope = listing.envelope(row);
-            let Some(line) = self.begin(&content, &mut before, plan.has(&FetchItem::Flags))? else {
-                continue;
-            };
-            line.write_facts(self.port, plan, &content);
-            fetched.messages += 1;
+            self.tell_fact(plan, &content, &mut before, fetched)?;
             self.relieve().await?;
+        }
+        Ok(())
+    }
+
+    /// The same of messages that came as columns.
+    async fn tell_columns(
+        &mut self,
+        plan: &Plan<'_>,
+        columns: MessageColumns,
+        fetched: &mut Fetched,
+    ) -> Result<(), Stop> {
+        let uids = rows::uids(&columns.uids)?;
+        let (many, sizes) = (uids.len() as usize, columns.sizes.len());
+        if columns.flags.len() != many || sizes != many && plan.needs == Needs::Size {
+            return Err(damaged("columns have other lengths than their UIDs").into());
+        }
+        let shared = self.shared;
+        let sizes = columns.sizes.into_iter().chain(std::iter::repeat(0));
+        let mut before = None;
+        let mut row = MessageRow::default();
+        for ((uid, flags), size) in uids.iter().zip(columns.flags).zip(sizes) {
+            let current = self.mailbox()?.view.current();
+            let ahead = columns.version > current.version().0 && current.flags(uid).bits() != flags;
+            row.uid = uid.0;
+            row.flags = flags.into();
+            row.size = size;
+            row.modseq = if ahead { columns.version } else { 0 };
+            let content = Content::new(&shared.store, plan, &row);
+            self.tell_fact(plan, &content, &mut before, fetched)?;
+            self.relieve().await?;
+        }
+        Ok(())
+    }
+
+    fn tell_fact(
+        &mut self,
+        plan: &Plan<'_>,
+        content: &Content<'_>,
+        before: &mut Option<(Uid, u32)>,
+        fetched: &mut Fetched,
+    ) -> Result<(), Stop> {
+        if let Some(line) = self.begin(content, before, plan.has(&FetchItem::Flags))? {
+            line.write_facts(self.port, plan, content);
+            fetched.messages += 1;
         }
         Ok(())
     }

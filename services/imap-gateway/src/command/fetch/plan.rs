@@ -8,6 +8,10 @@ use postrider_imap::session::Enabled;
 pub(super) enum Needs {
     /// What the session knows.
     Nothing,
+    /// Flags.
+    Flags,
+    /// Size.
+    Size,
     /// The message row.
     Row,
     /// Envelope and preview.
@@ -40,7 +44,12 @@ impl<'a> Plan<'a> {
         let tells_flags = items.contains(&FetchItem::Flags) && enabled.condstore;
         Self {
             items,
-            needs: if changed { needs.max(Needs::Row) } else { needs },
+            // A mod-sequence stands in the row only.
+            needs: if changed || tells_flags {
+                needs.max(Needs::Row)
+            } else {
+                needs
+            },
             reads_content: items.iter().any(reads_content),
             marks_seen: items.iter().any(FetchItem::marks_seen),
             uid: fetch.uid && !items.contains(&FetchItem::Uid),
@@ -91,6 +100,8 @@ fn reads_content(item: &FetchItem) -> bool {
 fn needs(item: &FetchItem) -> Needs {
     match item {
         FetchItem::Uid => Needs::Nothing,
+        FetchItem::Flags => Needs::Flags,
+        FetchItem::Rfc822Size => Needs::Size,
         FetchItem::Envelope | FetchItem::Preview { .. } => Needs::Summary,
         FetchItem::Body | FetchItem::BodyStructure | FetchItem::Rfc822Header | FetchItem::Rfc822Text => {
             Needs::Structure
