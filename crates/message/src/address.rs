@@ -5,25 +5,33 @@ use crate::EnvelopeAddress;
 /// Reads the value of a From, To, Cc … field. Comments are dropped, unless an address has no other name: then the
 /// last comment is its name. What is no address becomes one without a domain.
 pub fn parse_list(text: &str) -> Vec<EnvelopeAddress> {
-    parse_list_up_to(text, usize::MAX)
+    parse_list_up_to(text, usize::MAX).0
 }
 
-/// The same, stopping at `limit` entries (a group's end may make it one more).
-pub(crate) fn parse_list_up_to(text: &str, limit: usize) -> Vec<EnvelopeAddress> {
+/// The same, stopping at `limit` entries (a group's end may make it one more); and whether the entries have every word of the
+/// field, a space between two only where the field has one.
+pub(crate) fn parse_list_up_to(text: &str, limit: usize) -> (Vec<EnvelopeAddress>, bool) {
     let mut list = Vec::new();
     let mut entry = Entry::default();
     let mut in_group = false;
+    // Comments are dropped.
+    let mut whole = !text.contains('(');
     let mut scanner = Scanner { text, at: 0 };
     while let Some(token) = scanner.next() {
         if list.len() >= limit {
             entry = Entry::default();
+            whole = false;
             break;
         }
         match token {
             Token::Word(word) => entry.words.push(word),
             Token::Comment(text) => entry.comment = Some(text),
-            Token::Special('<') => entry.angle = Some(scanner.angle()),
+            Token::Special('<') => {
+                whole &= entry.angle.is_none();
+                entry.angle = Some(scanner.angle());
+            }
             Token::Special(':') if !in_group && !entry.words.iter().any(Word::is_at) => {
+                whole &= entry.angle.is_none();
                 list.push(EnvelopeAddress {
                     mailbox: Some(join(&entry.words)),
                     ..EnvelopeAddress::default()
@@ -32,20 +40,25 @@ pub(crate) fn parse_list_up_to(text: &str, limit: usize) -> Vec<EnvelopeAddress>
                 in_group = true;
             }
             Token::Special(';') => {
+                whole &= entry.is_whole();
                 list.extend(std::mem::take(&mut entry).address());
                 if std::mem::take(&mut in_group) {
                     list.push(EnvelopeAddress::default());
                 }
             }
-            Token::Special(',') => list.extend(std::mem::take(&mut entry).address()),
+            Token::Special(',') => {
+                whole &= entry.is_whole();
+                list.extend(std::mem::take(&mut entry).address());
+            }
             Token::Special(_) => {}
         }
     }
+    whole &= entry.is_whole();
     list.extend(entry.address());
     if in_group {
         list.push(EnvelopeAddress::default());
     }
-    list
+    (list, whole)
 }
 
 /// What has been read of one address.
@@ -57,6 +70,15 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether the address has every word, and no two made one.
+    fn is_whole(&self) -> bool {
+        let apart = |words: &[Word]| words.iter().skip(1).any(|word| word.spaced);
+        match &self.angle {
+            Some(angle) => !apart(angle) && !angle.first().is_some_and(Word::is_at),
+            None => !apart(&self.words) || !self.words.iter().any(Word::is_at),
+        }
+    }
+
     fn address(self) -> Option<EnvelopeAddress> {
         let (spec, name) = match &self.angle {
             Some(angle) => (angle.as_slice(), join(&self.words)),

@@ -361,6 +361,9 @@ pub struct Envelope {
     /// Message-ID as written, angle brackets included.
     #[prost(string, optional, tag = "10")]
     pub message_id: Option<String>,
+    /// The lists have every word of their fields (comments, say, are dropped): what is in no address is not in the header.
+    #[prost(bool, tag = "11")]
+    pub addresses_whole: bool,
 }
 
 impl Envelope {

@@ -39,7 +39,7 @@ pub use description::{
 };
 pub use error::Error;
 pub use section::SectionText;
-pub use view::{AddressView, AddressesView, EnvelopeView, SummaryView};
+pub use view::{AddressField, AddressView, AddressesView, EnvelopeView, SummaryView};
 
 /// What of `bytes` a range names; short where it reaches past the end.
 fn slice(bytes: &[u8], range: std::ops::Range<u64>) -> &[u8] {

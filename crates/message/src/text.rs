@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 
 use crate::description::{Description, EnvelopeAddress, Kind, Part};
 use crate::html::Html;
+use crate::view::{AddressField, EnvelopeView};
 use crate::{charset, header, transfer, word};
 
 /// A streaming decoder of a text part: transfer encoding, charset, and for HTML the tags. Line ends stay as they are.
@@ -136,6 +137,8 @@ pub fn stretches(description: &Description, scope: Scope) -> impl Iterator<Item 
 pub struct Needle {
     finder: Finder<'static>,
     length: usize,
+    /// See [`is_plain`].
+    plain: bool,
 }
 
 impl Needle {
@@ -145,12 +148,55 @@ impl Needle {
         Self {
             finder: Finder::new(folded.as_bytes()).into_owned(),
             length: folded.len(),
+            plain: is_plain(text),
         }
     }
 
     /// Whether the text has it.
     pub fn is_in(&self, text: &str) -> bool {
         self.length == 0 || self.finder.find(fold(text).as_bytes()).is_some()
+    }
+
+    /// Whether an unfolded header value has it once that is decoded. `room` is where that happens: kept for the next value, it
+    /// is allocated once.
+    pub fn is_in_value(&self, value: &[u8], room: &mut String) -> bool {
+        room.clear();
+        put_decoded(room, value);
+        self.is_in_room(room)
+    }
+
+    /// Whether the addresses of a field have it, names decoded; `None`: only the header can tell.
+    pub fn is_in_addresses(
+        &self,
+        envelope: &EnvelopeView<'_>,
+        field: AddressField,
+        room: &mut String,
+    ) -> Option<bool> {
+        room.clear();
+        for address in envelope.addresses(field) {
+            if let Some(name) = address.name {
+                put_decoded(room, name);
+                room.push('\n');
+            }
+            room.push_str(&String::from_utf8_lossy(address.mailbox.unwrap_or_default()));
+            if let Some(host) = address.host.filter(|host| !host.is_empty()) {
+                room.push('@');
+                room.push_str(&String::from_utf8_lossy(host));
+            }
+            room.push('\n');
+        }
+        if self.length > 0 && self.is_in_room(room) {
+            return Some(true);
+        }
+        (self.plain && envelope.addresses_whole).then_some(false)
+    }
+
+    fn is_in_room(&self, room: &mut String) -> bool {
+        if !room.is_ascii() {
+            return self.is_in(room);
+        }
+        room.make_ascii_lowercase();
+        self.length == 0 || self.finder.find(room.as_bytes()).is_some()
     }
 
     /// Begins a search through a text that comes in pieces.
@@ -181,6 +227,24 @@ impl Search<'_> {
             self.tail.drain(..done);
         }
         self.found
+    }
+}
+
+/// Whether a text that is in a field of addresses, outside of comments, must be in one name or address there: it has no sign
+/// that stands between these, and none that may be written in several ways.
+fn is_plain(text: &str) -> bool {
+    let in_between = |c: char| "()<>[]:;,\"\\".contains(c) || c.is_control();
+    let odd_spaces = text.trim() != text || text.contains("  ") || text.contains(' ') && text.contains('@');
+    !text.is_empty() && !odd_spaces && !text.contains(in_between)
+}
+
+/// Appends a header value, encoded-words decoded.
+fn put_decoded(out: &mut String, value: &[u8]) {
+    let text = String::from_utf8_lossy(value);
+    if text.contains("=?") {
+        out.push_str(&word::decode(&text));
+    } else {
+        out.push_str(&text);
     }
 }
 
@@ -260,6 +324,62 @@ mod tests {
         assert!(header_contains(block, "from", &Needle::new("at home")));
         assert!(!header_contains(block, "x-from", &needle));
         assert!(!header_contains(block, "to", &needle));
+    }
+
+    #[test]
+    fn addresses_tell_what_their_field_has() {
+        let fields = [
+            "Alice <alice@crepes.fr>, \"Bo, B\" <bob@hamburger.edu>",
+            "=?utf-8?q?Caf=C3=A9?= du Coin <cafe@crepes.fr>, friends: carol@hamburger.edu, dan@hamburger.edu;",
+            "alice@crepes.fr (Alice at home)",
+            "foo bar@crepes.fr baz",
+            "<a b@crepes.fr> tail <c@crepes.fr>",
+            "<@relay.example:alice@crepes.fr>",
+            "nobody at all",
+            "Al  ice\tX <alice@crepes.fr>",
+            "",
+        ];
+        let needles = [
+            "alice",
+            "ALICE@crepes.fr",
+            "bo, b",
+            "b <bob",
+            "café du",
+            "friends",
+            "dan@",
+            "at home",
+            "foo bar",
+            "bar@",
+            "tail",
+            "a b",
+            "relay",
+            "body at",
+            "al ice",
+            "ice x",
+            "crepes.fr baz",
+            "ketchup",
+            "e@c",
+            "@",
+        ];
+        let mut decided = 0;
+        for field in fields {
+            let message = format!("From: {field}\r\n\r\n");
+            let description = crate::describe(message.as_bytes());
+            let envelope = EnvelopeView::from(&description.envelope);
+            for text in needles {
+                let needle = Needle::new(text);
+                let told = needle.is_in_addresses(&envelope, AddressField::From, &mut String::new());
+                let in_field = header_contains(message.as_bytes(), "from", &needle);
+                match told {
+                    // Of white space, a name has one where the field may have more.
+                    Some(true) => assert!(in_field || field.contains("  "), "{text} in {field}"),
+                    Some(false) => assert!(!in_field, "{text} not in {field}"),
+                    None => {}
+                }
+                decided += usize::from(told.is_some());
+            }
+        }
+        assert!(decided > fields.len() * needles.len() / 3, "{decided}");
     }
 
     const MESSAGE: &[u8] = b"Subject: =?utf-8?q?Caf=C3=A9?=\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\

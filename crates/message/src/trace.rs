@@ -176,7 +176,7 @@ pub fn missing(block: &[u8]) -> Missing {
         } else if field.is("sender") {
             has_sender |= has_value();
         } else if field.is("from") {
-            let list = address::parse_list_up_to(&field.unfolded(block), 8);
+            let (list, _) = address::parse_list_up_to(&field.unfolded(block), 8);
             authors += list
                 .iter()
                 .filter(|it| it.host.as_ref().is_some_and(|host| !host.is_empty()))
@@ -192,7 +192,7 @@ pub fn missing(block: &[u8]) -> Missing {
 pub fn authors(block: &[u8]) -> Vec<Address> {
     header::fields(block)
         .filter(|field| field.is("from") || field.is("sender"))
-        .flat_map(|field| address::parse_list_up_to(&field.unfolded(block), 64))
+        .flat_map(|field| address::parse_list_up_to(&field.unfolded(block), 64).0)
         .filter_map(|it| {
             let local = postrider_types::LocalPart::new(it.mailbox.as_deref()?).ok()?;
             Address::from_parts(local, postrider_types::Domain::new(it.host.as_deref()?).ok()?).ok()

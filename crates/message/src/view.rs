@@ -53,6 +53,8 @@ pub struct EnvelopeView<'a> {
     pub in_reply_to: Option<&'a [u8]>,
     /// See [`Envelope::message_id`].
     pub message_id: Option<&'a [u8]>,
+    /// See [`Envelope::addresses_whole`].
+    pub addresses_whole: bool,
 }
 
 impl<'a> EnvelopeView<'a> {
@@ -78,6 +80,8 @@ impl<'a> EnvelopeView<'a> {
                 }
                 9 => view.in_reply_to = Some(value),
                 10 => view.message_id = Some(value),
+                // False is left out.
+                11 => view.addresses_whole = true,
                 _ => {}
             }
             last = tag;
@@ -102,6 +106,11 @@ impl<'a> EnvelopeView<'a> {
     /// To.
     pub fn to(&self) -> AddressesView<'a> {
         self.lists[3]
+    }
+
+    /// The addresses of a field; none where it is missing.
+    pub fn addresses(&self, field: AddressField) -> AddressesView<'a> {
+        self.lists[field as usize]
     }
 
     /// Cc.
@@ -132,7 +141,41 @@ impl<'a> From<&'a Envelope> for EnvelopeView<'a> {
             ],
             in_reply_to: text(&envelope.in_reply_to),
             message_id: text(&envelope.message_id),
+            addresses_whole: envelope.addresses_whole,
         }
+    }
+}
+
+/// A field of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressField {
+    /// From
+    From,
+    /// Sender
+    Sender,
+    /// Reply-To
+    ReplyTo,
+    /// To
+    To,
+    /// Cc
+    Cc,
+    /// Bcc
+    Bcc,
+}
+
+impl AddressField {
+    /// By its name; case does not matter.
+    pub fn named(name: &str) -> Option<Self> {
+        let known = [
+            ("From", Self::From),
+            ("Sender", Self::Sender),
+            ("Reply-To", Self::ReplyTo),
+            ("To", Self::To),
+            ("Cc", Self::Cc),
+            ("Bcc", Self::Bcc),
+        ];
+        let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, field)| *field)
     }
 }
 
@@ -320,10 +363,11 @@ mod tests {
             texts in [text(), text(), text(), text()],
             lists in [addresses(), addresses(), addresses(), addresses(), addresses(), addresses()],
             preview in ".{0,20}",
+            addresses_whole: bool,
         ) {
             let [date, subject, in_reply_to, message_id] = texts;
             let [from, sender, reply_to, to, cc, bcc] = lists;
-            let envelope = Envelope { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id };
+            let envelope = Envelope { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id, addresses_whole };
             check(&Description { envelope, preview, ..Description::default() });
         }
 

@@ -296,6 +296,9 @@ impl CommitLimits {
     pub const ROW: usize = 100;
 }
 
+/// What [`AccountEngine::sift`] asks of each message: given its UID and description, the answer is the caller's.
+pub type Sieve = Box<dyn FnMut(Uid, &[u8]) -> Option<bool> + Send>;
+
 /// Storage of accounts' rows.
 ///
 /// # What every engine does (the suite checks each)
@@ -366,6 +369,34 @@ pub trait AccountEngine: Send + Sync + 'static {
         uids: &[Uid],
         most: usize,
     ) -> Result<Vec<(MessageRow, Bytes)>>;
+
+    /// Looks at the descriptions of messages where they lie, without carrying them away. The messages of the range of which `sieve`
+    /// does not say `Some(false)`, ascending, with what it says; a missing description is empty. The caller bounds the range.
+    async fn sift(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        mut sieve: Sieve,
+    ) -> Result<Vec<(Uid, Option<bool>)>> {
+        const PAGE: usize = 256;
+        const PAGE_BYTES: usize = 1 << 20;
+        let (mut found, mut next) = (Vec::new(), Some(*uids.start()));
+        while let Some(first) = next {
+            let range = first..=*uids.end();
+            let page = self
+                .described_messages(account, folder, range, PAGE, PAGE_BYTES)
+                .await?;
+            next = page.last().and_then(|(row, _)| row.uid.checked_next());
+            for (row, description) in page {
+                match sieve(row.uid, &description) {
+                    Some(false) => {}
+                    said => found.push((row.uid, said)),
+                }
+            }
+        }
+        Ok(found)
+    }
 
     /// Message rows named by UID, ascending; missing ones are left out. At most 1,000 UIDs a call.
     async fn messages_by_uid(

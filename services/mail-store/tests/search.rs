@@ -222,3 +222,36 @@ async fn messages_read_together_are_told_apart() {
         }
     }
 }
+
+/// What an envelope leaves out is looked for in the header.
+#[tokio::test]
+async fn addresses_are_found_however_they_are_written() {
+    let (_, mut client) = fresh();
+    for from in [
+        "Alice Cook <alice@crepes.fr>",
+        "alice@crepes.fr (Alice at home)",
+        "=?utf-8?q?Ren=C3=A9?= <rene@crepes.fr>",
+        "\"Cook, Bob\" <bob@hamburger.edu>",
+    ] {
+        let text = format!("From: {from}\r\nTo: bob@hamburger.edu\r\nSubject: s\r\n\r\nb\r\n");
+        deliver(&mut client, 7, text.into()).await;
+    }
+    let finds: [(Key, &[u32]); 10] = [
+        (header("From", "ALICE@"), &[1, 2]),
+        (header("from", "cook"), &[1, 4]),
+        (header("From", "at home"), &[2]),
+        (header("From", "ren\u{e9} <r"), &[3]),
+        (header("From", "REN\u{c9}"), &[3]),
+        (header("From", "cook, bob"), &[4]),
+        (not(header("From", "crepes.fr")), &[4]),
+        (and(vec![header("From", "alice"), Key::Text("home".into())]), &[2]),
+        (or(vec![header("From", "rene"), Key::Larger(1 << 20)]), &[3]),
+        (header("Cc", "alice"), &[]),
+    ];
+    for (wanted, found) in finds {
+        let name = format!("{wanted:?}");
+        assert_eq!(search(&mut client, 7, INBOX, wanted).await, found, "{name}");
+    }
+    let with_modseq = and(vec![header("From", "rene"), Key::ModseqAtLeast(1)]);
+    assert_eq!(search(&mut client, 7, INBOX, with_modseq).await, [3]);
+}

@@ -66,7 +66,10 @@ impl Top {
 
     /// Reads the envelope of any message's header.
     pub fn read_embedded(&mut self, block: &[u8]) -> Envelope {
-        let mut envelope = Envelope::default();
+        let mut envelope = Envelope {
+            addresses_whole: true,
+            ..Envelope::default()
+        };
         for field in header::fields(block) {
             self.read_field(&field, block, &mut envelope);
         }
@@ -76,31 +79,34 @@ impl Top {
     fn read_field(&mut self, field: &Field<'_>, block: &[u8], envelope: &mut Envelope) {
         let name = field.name;
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let mut whole = true;
         // Lengths first: most fields of a message are none of these.
         match name.len() {
-            2 if is("to") => self.addresses(field, block, &mut envelope.to),
-            2 if is("cc") => self.addresses(field, block, &mut envelope.cc),
-            3 if is("bcc") => self.addresses(field, block, &mut envelope.bcc),
-            4 if is("from") => self.addresses(field, block, &mut envelope.from),
+            2 if is("to") => whole = self.addresses(field, block, &mut envelope.to),
+            2 if is("cc") => whole = self.addresses(field, block, &mut envelope.cc),
+            3 if is("bcc") => whole = self.addresses(field, block, &mut envelope.bcc),
+            4 if is("from") => whole = self.addresses(field, block, &mut envelope.from),
             4 if is("date") => keep(&mut envelope.date, field, block),
-            6 if is("sender") => self.addresses(field, block, &mut envelope.sender),
+            6 if is("sender") => whole = self.addresses(field, block, &mut envelope.sender),
             7 if is("subject") => keep(&mut envelope.subject, field, block),
-            8 if is("reply-to") => self.addresses(field, block, &mut envelope.reply_to),
+            8 if is("reply-to") => whole = self.addresses(field, block, &mut envelope.reply_to),
             10 if is("message-id") => keep(&mut envelope.message_id, field, block),
             11 if is("in-reply-to") => keep(&mut envelope.in_reply_to, field, block),
             _ => {}
         }
+        envelope.addresses_whole &= whole;
     }
 
-    /// A field that stands twice, against RFC 5322 §3.6, counts as one.
-    fn addresses(&mut self, field: &Field<'_>, block: &[u8], list: &mut Vec<EnvelopeAddress>) {
-        let found = address::parse_list_up_to(&field.unfolded(block), self.addresses_left);
+    /// A field that stands twice, against RFC 5322 §3.6, counts as one. Whether every word of it is kept.
+    fn addresses(&mut self, field: &Field<'_>, block: &[u8], list: &mut Vec<EnvelopeAddress>) -> bool {
+        let (found, whole) = address::parse_list_up_to(&field.unfolded(block), self.addresses_left);
         self.addresses_left -= found.len().min(self.addresses_left);
         if list.is_empty() {
             *list = found;
         } else {
             list.extend(found);
         }
+        whole
     }
 }
 

@@ -12,7 +12,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::{Embedded, commit, rows};
 use crate::Result;
 use crate::account::{
-    AccountEngine, ChangeRow, Commit, FolderRow, Head, MessageRow, Outcome, Receipt, Reference, SnapshotRow,
+    AccountEngine, ChangeRow, Commit, FolderRow, Head, MessageRow, Outcome, Receipt, Reference, Sieve,
+    SnapshotRow,
 };
 use crate::keys::keys;
 
@@ -160,6 +161,35 @@ impl AccountEngine for Embedded {
                 }
             }
             Ok(page.rows)
+        };
+        Ok(self.db.read(read).await?)
+    }
+
+    async fn sift(
+        &self,
+        account: AccountId,
+        folder: FolderId,
+        uids: RangeInclusive<Uid>,
+        mut sieve: Sieve,
+    ) -> Result<Vec<(Uid, Option<bool>)>> {
+        let read = move |db: &Connection| {
+            let mut select = db.prepare_cached(
+                "SELECT uid, data FROM account_message AS message
+                 LEFT JOIN account_description AS description
+                     ON description.account = ?1 AND description.content = message.content
+                 WHERE message.account = ?1 AND folder = ?2 AND uid BETWEEN ?3 AND ?4 ORDER BY uid",
+            )?;
+            let mut rows = select.query(params![account.get(), folder.0, uids.start().0, uids.end().0])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                let uid = Uid(row.get(0)?);
+                let description = row.get_ref(1)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+                match sieve(uid, description.unwrap_or_default()) {
+                    Some(false) => {}
+                    said => found.push((uid, said)),
+                }
+            }
+            Ok(found)
         };
         Ok(self.db.read(read).await?)
     }

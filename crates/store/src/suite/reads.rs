@@ -84,6 +84,19 @@ pub async fn described_messages_carry_their_descriptions(engine: &dyn Engine) {
             (rows[2].clone(), Bytes::new())
         ]
     );
+    let sieve = |uid: Uid, description: &[u8]| match uid.0 {
+        1 => Some(description != b"description of 1"),
+        2 => Some(description == b"description of 2"),
+        _ => (!description.is_empty()).then_some(false),
+    };
+    let sifted = engine
+        .sift(ACCOUNT, FolderId(2), Uid(0)..=Uid(9), Box::new(sieve))
+        .await;
+    assert_eq!(sifted.unwrap(), [(Uid(2), Some(true)), (Uid(3), None)]);
+    let all = engine
+        .sift(ACCOUNT, FolderId(2), Uid(2)..=Uid(2), Box::new(|_, _| None))
+        .await;
+    assert_eq!(all.unwrap(), [(Uid(2), None)]);
     let page = engine
         .described_messages(ACCOUNT, FolderId(2), Uid(0)..=Uid(9), 1, usize::MAX)
         .await

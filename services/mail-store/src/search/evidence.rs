@@ -3,17 +3,17 @@
 use bytes::Bytes;
 use postrider_index::FolderIndex;
 use postrider_message::text::{PartText, Scope, Search, Stretch, header_contains, header_text, stretches};
-use postrider_message::{Description, Part, SummaryView, word};
+use postrider_message::{Description, Part, SummaryView};
 use postrider_proto::Failure;
 use postrider_store::account::MessageRow;
 use postrider_store::content::ContentRange;
 use postrider_types::AccountId;
 
-use super::key::{Cost, Field, Key, Query, Text, Which};
+use super::key::{Cost, Field, Query, Text};
+use super::known::{Known, Subject};
 use crate::failure::{not_found, storage};
 use crate::service::Service;
 
-const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// The most of a header that is searched, in bytes.
 const MAX_HEADER: u64 = 1 << 20;
 /// Bytes of a part read at a time.
@@ -24,10 +24,7 @@ pub(super) struct Evidence<'a> {
     query: &'a Query,
     index: &'a FolderIndex,
     row: &'a MessageRow,
-    /// The calendar day of its Date field, if it has one.
-    sent: Option<Option<i64>>,
-    /// Of each text of the query, whether the message has it.
-    found: Vec<Option<bool>>,
+    known: Known,
     /// Bytes of the message that were read already, and where they begin.
     held: Option<(u64, Bytes)>,
 }
@@ -38,8 +35,7 @@ impl<'a> Evidence<'a> {
             query,
             index,
             row,
-            sent: None,
-            found: vec![None; query.texts.len()],
+            known: Known::new(query),
             held: None,
         }
     }
@@ -58,7 +54,7 @@ impl<'a> Evidence<'a> {
         let Some(summary) = self.read(account, SummaryView::new(&data)) else {
             return Ok(Verdict::Is(self.give_up()));
         };
-        self.take_summary(&summary);
+        self.known.take_summary(self.query, &summary);
         if let Some(verdict) = self.verdict() {
             return Ok(Verdict::Is(verdict));
         }
@@ -73,45 +69,18 @@ impl<'a> Evidence<'a> {
 
     /// Whether the message is meant, as far as that follows from what is known.
     fn verdict(&self) -> Option<bool> {
-        self.holds(&self.query.key)
+        let of = Subject {
+            index: self.index,
+            uid: self.row.uid,
+            row: Some(self.row),
+        };
+        self.known.holds(&self.query.key, of)
     }
 
     /// The same, with everything that is still open taken as not so.
     fn give_up(&mut self) -> bool {
-        self.sent = Some(self.sent.flatten());
-        self.found
-            .iter_mut()
-            .for_each(|found| *found = Some(found.unwrap_or(false)));
+        self.known.give_up();
         self.verdict().unwrap_or(false)
-    }
-
-    fn holds(&self, key: &Key) -> Option<bool> {
-        let row = self.row;
-        Some(match key {
-            Key::All => true,
-            Key::And(keys) => return all(keys.iter().map(|key| self.holds(key))),
-            Key::Or(keys) => return all(keys.iter().map(|key| self.holds(key).map(|it| !it))).map(|it| !it),
-            Key::Not(key) => return self.holds(key).map(|it| !it),
-            Key::Uids(uids) => uids.contains(row.uid),
-            // The index has the answer's version; the row may be newer.
-            Key::Flags(flags) => flags
-                .iter()
-                .all(|flag| self.index.with_flag(flag).contains(row.uid)),
-            Key::Keyword(keyword) => row.keywords.contains(keyword),
-            Key::Day(Which::Received, relation, of) => relation.holds(day(row.received), *of),
-            Key::Day(Which::Saved, relation, of) => relation.holds(day(row.saved), *of),
-            Key::Day(Which::Sent, relation, of) => {
-                return self.sent.map(|day| day.is_some_and(|it| relation.holds(it, *of)));
-            }
-            Key::Larger(size) => row.size > *size,
-            Key::Smaller(size) => row.size < *size,
-            Key::ReceivedFrom(time) => row.received >= *time,
-            Key::ReceivedUntil(time) => row.received <= *time,
-            Key::ModseqAtLeast(modseq) => row.modseq >= *modseq,
-            Key::Content(id) => row.content == *id,
-            Key::Thread(id) => row.thread == *id,
-            Key::Text(place) => return self.found.get(*place).copied().flatten(),
-        })
     }
 
     async fn stored_description(
@@ -135,29 +104,6 @@ impl<'a> Evidence<'a> {
         .ok()
     }
 
-    fn take_summary(&mut self, summary: &SummaryView<'_>) {
-        let text = |text: Option<&[u8]>| text.map(|text| String::from_utf8_lossy(text).into_owned());
-        if self.query.has_sent {
-            let sent = text(summary.envelope.date).and_then(|date| postrider_message::date::parse(&date));
-            self.sent = Some(sent.map(|date| date.day()));
-        }
-        let is_subject =
-            |text: &Text| matches!(&text.field, Field::Header(name) if name.eq_ignore_ascii_case("subject"));
-        if !self.query.texts.iter().any(is_subject) {
-            return;
-        }
-        let subject = text(summary.envelope.subject).map(|subject| word::decode(&subject));
-        for (text, found) in self.query.texts.iter().zip(&mut self.found) {
-            if is_subject(text) {
-                *found = Some(
-                    subject
-                        .as_deref()
-                        .is_some_and(|subject| text.needle.is_in(subject)),
-                );
-            }
-        }
-    }
-
     /// What is needed of the message first: all of it when it is small and its text is to be searched.
     fn wanted(&self, description: &Description) -> ContentRange {
         let header = description.structure.header_range();
@@ -174,7 +120,7 @@ impl<'a> Evidence<'a> {
     }
 
     async fn read_header(&mut self, service: &Service, description: &Description) -> Result<(), Failure> {
-        if self.query.cost() < Cost::Header {
+        if self.open().next().is_none() {
             return Ok(());
         }
         let range = description.structure.header_range();
@@ -187,16 +133,16 @@ impl<'a> Evidence<'a> {
             .await?;
         // Made only for those who want it.
         let mut whole = None;
-        for (text, found) in open(self.query, &mut self.found) {
+        for (text, found) in open(self.query, &mut self.known.found) {
             match &text.field {
-                Field::Header(name) => *found = Some(header_contains(&block, name, &text.needle)),
+                Field::Header(name, _) => *found = Some(header_contains(&block, name, &text.needle)),
                 Field::Text => {
                     let whole = whole.get_or_insert_with(|| header_text(&block));
                     if text.needle.is_in(whole) {
                         *found = Some(true);
                     }
                 }
-                Field::Body => {}
+                Field::Body | Field::Subject => {}
             }
         }
         Ok(())
@@ -234,7 +180,7 @@ impl<'a> Evidence<'a> {
             return Ok(());
         };
         let (content, query, held) = (self.row.content, self.query, self.held.clone());
-        let mut open: Vec<(Search<'_>, &mut Option<bool>)> = open(query, &mut self.found)
+        let mut open: Vec<(Search<'_>, &mut Option<bool>)> = open(query, &mut self.known.found)
             .map(|(text, found)| (text.needle.search(), found))
             .collect();
         let mut text = String::new();
@@ -269,7 +215,7 @@ impl<'a> Evidence<'a> {
 
     /// The texts that are looked for in bodies and have not been found.
     fn open(&mut self) -> impl Iterator<Item = (&Text, &mut Option<bool>)> {
-        open(self.query, &mut self.found)
+        open(self.query, &mut self.known.found)
     }
 
     async fn bytes(&self, service: &Service, offset: u64, length: u64) -> Result<Bytes, Failure> {
@@ -348,41 +294,4 @@ fn look(open: &mut Vec<(Search<'_>, &mut Option<bool>)>, text: &str) {
         }
         !hit
     });
-}
-
-/// Whether all hold: not when one does not, whatever the undecided ones turn out to be.
-fn all(verdicts: impl Iterator<Item = Option<bool>>) -> Option<bool> {
-    let mut sure = true;
-    for verdict in verdicts {
-        match verdict {
-            Some(false) => return Some(false),
-            Some(true) => {}
-            None => sure = false,
-        }
-    }
-    sure.then_some(true)
-}
-
-fn day(millis: u64) -> i64 {
-    i64::try_from(millis / DAY_MILLIS).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_undecided_stays_undecided_only_where_it_matters() {
-        assert_eq!(all([Some(true), None].into_iter()), None);
-        assert_eq!(all([None, Some(false)].into_iter()), Some(false));
-        assert_eq!(all([Some(true)].into_iter()), Some(true));
-        assert_eq!(all(std::iter::empty()), Some(true));
-    }
-
-    #[test]
-    fn days_are_utc_days() {
-        assert_eq!(day(0), 0);
-        assert_eq!(day(DAY_MILLIS - 1), 0);
-        assert_eq!(day(DAY_MILLIS), 1);
-    }
 }

@@ -1,6 +1,7 @@
 //! What is searched for: a tree of criteria, checked and ordered by what they cost.
 
 use postrider_index::{FolderIndex, UidSet};
+use postrider_message::AddressField;
 use postrider_message::text::Needle;
 use postrider_proto::Failure;
 use postrider_proto::mailstore::search_key::Key as Wire;
@@ -61,8 +62,10 @@ impl Relation {
 /// Where a text is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Field {
-    /// In the fields of this name.
-    Header(String),
+    /// In the subject.
+    Subject,
+    /// In the fields of this name; which of the envelope's that is, if it is one.
+    Header(String, Option<AddressField>),
     /// In the text of the message.
     Body,
     /// In both header and text.
@@ -139,6 +142,12 @@ impl Query {
         self.key.cost(&self.texts)
     }
 
+    /// Whether descriptions alone may decide.
+    pub fn is_sifted(&self) -> bool {
+        let is_summed_up = |text: &Text| matches!(text.field, Field::Subject | Field::Header(_, Some(_)));
+        (self.has_sent || self.texts.iter().any(is_summed_up)) && !self.rows_narrow()
+    }
+
     /// Whether rows alone exclude messages, so that descriptions are better read one by one for those that are left.
     pub fn rows_narrow(&self) -> bool {
         matches!(&self.key, Key::And(keys) if keys.iter().any(|key| key.cost(&self.texts) == Cost::Row))
@@ -158,8 +167,9 @@ impl Key {
             Key::Not(key) => key.cost(texts),
             Key::Day(Which::Sent, ..) => Cost::Description,
             Key::Text(place) => match texts.get(*place).map(|text| &text.field) {
-                Some(Field::Header(name)) if name.eq_ignore_ascii_case("subject") => Cost::Description,
-                Some(Field::Header(_)) => Cost::Header,
+                // Where addresses are written strangely, the header is read too.
+                Some(Field::Subject | Field::Header(_, Some(_))) => Cost::Description,
+                Some(Field::Header(_, None)) => Cost::Header,
                 _ => Cost::Body,
             },
             _ => Cost::Row,
@@ -267,7 +277,13 @@ impl Reading {
         if name.is_empty() || name.len() > MAX_NEEDLE {
             return Err(invalid("a header field has a name"));
         }
-        self.add(Field::Header(name), value)
+        let field = if name.eq_ignore_ascii_case("subject") {
+            Field::Subject
+        } else {
+            let field = AddressField::named(&name);
+            Field::Header(name, field)
+        };
+        self.add(field, value)
     }
 
     fn text(&mut self, field: Field, text: &str) -> Result<Key, Failure> {

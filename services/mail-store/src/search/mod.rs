@@ -1,12 +1,14 @@
 //! Searching a folder (RFC 9051 §6.4.4).
 //!
 //! The folder's index answers what is about UIDs and system flags, and bounds the rest: only candidates are looked at.
-//! Their rows stream by in pages; a candidate that its row does not decide has its description read, then its header, then
-//! its text, in windows of bounded size. So memory does not grow with folder or messages, and `SEARCH UNSEEN` reads no
-//! row at all.
+//! Where senders, subjects and the like may decide, descriptions are first looked at where they are stored. The rows of candidates
+//! that are left stream by in pages; one that its row does not decide has its description read, then its header, then its text, in
+//! windows of bounded size. So memory does not grow with folder or messages, and `SEARCH UNSEEN` reads no row at all.
 
 mod evidence;
 mod key;
+mod known;
+mod sift;
 
 use std::sync::Arc;
 
@@ -52,9 +54,9 @@ impl Service {
         folder: FolderId,
         key: SearchKey,
     ) -> Result<Found, Failure> {
-        let query = Query::new(key, clock::now())?;
+        let query = Arc::new(Query::new(key, clock::now())?);
         let (state, index) = self.view_indexed(account, folder).await?;
-        let bound = query.key.bound(&index, &query.texts);
+        let mut bound = query.key.bound(&index, &query.texts);
         let mut found = Found {
             version: state.version(),
             uids: UidSet::new(),
@@ -64,6 +66,9 @@ impl Service {
         if cost == Cost::Index {
             found.uids = bound;
             return Ok(found);
+        }
+        if query.is_sifted() {
+            (found.uids, bound) = self.sift(account, folder, &query, &index, &bound).await?;
         }
         let described = cost >= Cost::Description && !query.rows_narrow();
         let mut pages = Pages::new(self.clone(), account, folder, Some(bound), described);
