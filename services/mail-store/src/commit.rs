@@ -76,7 +76,8 @@ const MAX_WAITING: usize = 4096;
 const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Rows of changes read in one call when another instance has to be caught up with.
 const CATCH_UP: usize = 256;
-/// Folder indexes are saved when this many commits have touched them.
+/// Folder indexes are saved when this many small commits, or large ones of as much effort, have touched them: opening a folder follows
+/// those that came since.
 const SAVE_EVERY: u32 = 512;
 
 /// One operation on an account.

@@ -16,7 +16,7 @@ use postrider_types::{AccountId, FolderId, Uid, Version};
 use crate::cache::Account;
 use crate::failure::{no_such_folder, storage, unavailable};
 use crate::service::Service;
-use crate::state::{State, bring_forward};
+use crate::state::{State, bring_forward, effort};
 
 static REBUILT: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = global::meter("mail-store");
@@ -30,7 +30,7 @@ static REBUILT: LazyLock<Counter<u64>> = LazyLock::new(|| {
 const PAGE: usize = 4096;
 /// Change rows read at a time to bring one forward.
 const CHANGES: usize = 512;
-/// An index whose loading took this many rows is saved, so that the next loading is cheap.
+/// An index whose loading took this many rows (of changes: this much effort) is saved, so that the next loading is cheap.
 const WORTH_SAVING: usize = 256;
 /// How often a loaded index is brought forward before others stop committing for a moment.
 const MAX_ROUNDS: usize = 64;
@@ -164,7 +164,7 @@ impl Service {
         Ok(rows.filter(|_| agrees).map(|rows| (index, rows)))
     }
 
-    /// Brings an index forward by change rows to a version; how many it took, `None` when they do not reach back.
+    /// Brings an index forward by change rows to a version; the effort that took, `None` when they do not reach back.
     async fn follow(
         &self,
         account: AccountId,
@@ -187,7 +187,7 @@ impl Service {
                     return Ok(None);
                 }
                 bring_forward(index, folder, row);
-                count += 1;
+                count += effort(row) as usize;
             }
         }
         Ok(Some(count))

@@ -30,6 +30,7 @@ pub(crate) struct State {
 #[derive(Debug, Clone)]
 struct Indexed {
     index: FolderIndex,
+    /// See [`effort`].
     unsaved: u32,
 }
 
@@ -183,12 +184,12 @@ impl State {
         }
     }
 
-    /// Indexes that at least `commits` commits have touched since this was last asked.
-    pub fn take_unsaved(&mut self, commits: u32) -> Vec<(FolderId, FolderIndex)> {
+    /// Indexes that are this much [`effort`] ahead of what this gave last.
+    pub fn take_unsaved(&mut self, least: u32) -> Vec<(FolderId, FolderIndex)> {
         let due = self
             .indexes
             .iter_mut()
-            .filter(|(_, indexed)| indexed.unsaved >= commits);
+            .filter(|(_, indexed)| indexed.unsaved >= least);
         due.map(|(id, indexed)| {
             indexed.unsaved = 0;
             (*id, indexed.index.clone())
@@ -197,8 +198,8 @@ impl State {
     }
 
     /// Whether [`Self::take_unsaved`] would give something.
-    pub fn has_unsaved(&self, commits: u32) -> bool {
-        self.indexes.values().any(|indexed| indexed.unsaved >= commits)
+    pub fn has_unsaved(&self, least: u32) -> bool {
+        self.indexes.values().any(|indexed| indexed.unsaved >= least)
     }
 
     /// About how much memory it takes, in bytes.
@@ -216,7 +217,7 @@ impl State {
     fn take_change(&mut self, change: Arc<ChangeRow>) {
         for (id, indexed) in &mut self.indexes {
             if bring_forward(&mut indexed.index, *id, &change) {
-                indexed.unsaved += 1;
+                indexed.unsaved = indexed.unsaved.saturating_add(effort(&change));
             }
         }
         self.recent.push_back(change);
@@ -273,6 +274,13 @@ pub(crate) fn bring_forward(index: &mut FolderIndex, folder: FolderId, row: &Cha
     }
     index.advance(row.version);
     touched
+}
+
+/// What it takes to read a change row and bring an index forward by it: small commits count for themselves, large ones by their
+/// messages.
+pub(crate) fn effort(row: &ChangeRow) -> u32 {
+    const MESSAGES: usize = 32;
+    u32::try_from(1 + touched(row) / MESSAGES).unwrap_or(u32::MAX)
 }
 
 /// How many messages a change row names.

@@ -5,11 +5,12 @@ mod harness;
 
 use bytes::Bytes;
 use harness::*;
+use postrider_index::FolderIndex;
 use postrider_proto::mailstore::deliver_result::Outcome;
 use postrider_proto::mailstore::search_key::Key;
 use postrider_proto::mailstore::*;
-use postrider_store::ContentEngine;
-use postrider_types::{ContentId, SystemFlag};
+use postrider_store::{AccountEngine, ContentEngine};
+use postrider_types::{AccountId, ContentId, FolderId, SystemFlag};
 use tonic::Code;
 
 const SEEN: u32 = SystemFlag::Seen as u32;
@@ -931,4 +932,37 @@ async fn an_index_that_grew_in_memory_is_sent_in_its_smallest_form() {
     };
     let opened = client.open_folder(request).await.unwrap().into_inner();
     assert!(opened.index.len() < 200, "{} bytes", opened.index.len());
+}
+
+/// Whoever opens a folder follows the changes since its index was saved: they must stay few, however large each is.
+#[tokio::test]
+async fn large_commits_have_the_index_saved_soon() {
+    let (engine, mut client) = fresh();
+    open(&mut client, 7, INBOX).await;
+    let message = AppendMessage {
+        content: Some(append_message::Content::Inline(letter("1@a", "s", "", "b"))),
+        ..Default::default()
+    };
+    for _ in 0..20 {
+        let append = AppendMessagesRequest {
+            account: 7,
+            folder: INBOX,
+            quota: 0,
+            messages: vec![message.clone(); 1000],
+        };
+        client.append_messages(append).await.unwrap();
+    }
+    let saved = async || {
+        let saved = AccountEngine::snapshot(&engine, AccountId::new(7), FolderId(INBOX)).await;
+        saved
+            .unwrap()
+            .map(|row| FolderIndex::from_bytes(&row.data).unwrap().len())
+    };
+    for _ in 0..100 {
+        if saved().await.is_some_and(|messages| messages >= 10_000) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{:?} messages of 20,000 are in the saved index", saved().await);
 }
