@@ -83,9 +83,7 @@ fn put_rows(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     for row in &rows.put_folders {
         put_folder(tx, account, row)?;
     }
-    for row in &rows.put_messages {
-        put_message(tx, account, row)?;
-    }
+    put_messages(tx, account, &rows.put_messages)?;
     for (folder, state) in &rows.update_messages {
         tx.prepare_cached(
             "UPDATE account_message SET flags = ?4, keywords = ?5, modseq = ?6
@@ -177,24 +175,30 @@ fn put_folder(tx: &Transaction<'_>, account: AccountId, row: &FolderRow) -> Resu
     Ok(())
 }
 
-fn put_message(tx: &Transaction<'_>, account: AccountId, row: &MessageRow) -> Result<()> {
-    tx.prepare_cached(
+/// One statement for all, since there may be a thousand.
+fn put_messages(tx: &Transaction<'_>, account: AccountId, messages: &[MessageRow]) -> Result<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let mut put = tx.prepare_cached(
         "INSERT OR REPLACE INTO account_message (account, folder, uid, content, thread, size, received, saved,
              flags, keywords, modseq)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-    )?
-    .execute(params![
-        account.get(),
-        row.folder.0,
-        row.uid.0,
-        row.content.as_bytes(),
-        row.thread.as_bytes(),
-        row.size,
-        row.received,
-        row.saved,
-        row.flags.bits(),
-        encode_keywords(&row.keywords),
-        row.modseq.0,
-    ])?;
+    )?;
+    for row in messages {
+        put.execute(params![
+            account.get(),
+            row.folder.0,
+            row.uid.0,
+            row.content.as_bytes(),
+            row.thread.as_bytes(),
+            row.size,
+            row.received,
+            row.saved,
+            row.flags.bits(),
+            encode_keywords(&row.keywords),
+            row.modseq.0,
+        ])?;
+    }
     Ok(())
 }

@@ -201,6 +201,7 @@ impl MailStore for FakeStore {
             .map(|rows| {
                 Ok(m::ListMessagesResponse {
                     messages: rows.to_vec(),
+                    ..m::ListMessagesResponse::default()
                 })
             })
             .collect();
