@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use super::figures::{Comparison, Named, RowResult};
@@ -35,7 +35,7 @@ pub struct Command {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// The peer: a target file with `processes`, and `remote_domains` that are routed to the sink.
-    #[arg(long, value_name = "TARGET.toml", required_unless_present = "alone")]
+    #[arg(long, value_name = "TARGET.toml", required_unless_present_any = ["alone", "rows"])]
     peer: Option<PathBuf>,
     /// Postrider only.
     #[arg(long, conflicts_with = "peer")]
@@ -70,6 +70,10 @@ impl Command {
             return Ok(ExitCode::SUCCESS);
         }
         let rows = self.chosen()?;
+        ensure!(
+            self.alone || self.peer.is_some(),
+            "say --peer TARGET.toml, or --alone for Postrider only"
+        );
         let out = self.out.as_deref().context("--out DIR: where the results go")?;
         raise_open_files();
         fs::create_dir_all(out).with_context(|| out.display().to_string())?;
