@@ -116,7 +116,7 @@ pub enum StorageEngine {
     /// In `data_dir`, on one machine.
     #[default]
     Embedded,
-    /// ScyllaDB or Apache Cassandra; not part of this build.
+    /// ScyllaDB or Apache Cassandra, for many processes.
     Cql,
 }
 
@@ -158,6 +158,18 @@ pub struct Cql {
     pub keyspace: String,
     /// Copies of every row, when the keyspace is made. Default: 3.
     pub replication_factor: u32,
+    /// The datacenter to work in, by the name the nodes give it. Default: the only one there is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub datacenter: String,
+    /// Authorities (PEM) that the nodes' certificates come from: with it, connections are TLS. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Our certificate chain (PEM), where the nodes ask for one. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its key (PEM). Given exactly when `certificate` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Who logs in to the nodes. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
@@ -172,6 +184,10 @@ impl Default for Cql {
             contact_points: Vec::new(),
             keyspace: "postrider".into(),
             replication_factor: 3,
+            datacenter: String::new(),
+            ca: None,
+            certificate: None,
+            key: None,
             username: String::new(),
             password: Hidden::default(),
         }
@@ -187,7 +203,7 @@ pub enum QueueEngine {
     /// In `data_dir`, on one machine.
     #[default]
     Embedded,
-    /// Kafka for wake-ups, the rows in `[storage.cql]`; not part of this build.
+    /// Kafka for wake-ups, the rows in `[storage.cql]`, for many processes.
     Kafka,
 }
 
@@ -236,17 +252,40 @@ impl Default for Retry {
 }
 
 /// `[queue.kafka]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kafka {
     /// Brokers to begin with, `host:port`. Default: none.
     pub brokers: Vec<String>,
-    /// Who logs in to the brokers. Default: none.
+    /// What the names of topics, and of the group of workers, begin with. Default: `postrider`.
+    pub prefix: String,
+    /// Partitions of each topic, when it is made: the most workers that can take work. Default: 12.
+    pub partitions: u32,
+    /// Copies of every partition, when the topics are made. Default: 3.
+    pub replication_factor: u32,
+    /// Authorities (PEM) that the brokers' certificates come from: with it, connections are TLS. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Who logs in to the brokers (SCRAM-SHA-512). Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
     /// With which password. Default: none.
     #[serde(skip_serializing_if = "Hidden::is_empty")]
     pub password: Hidden,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: Vec::new(),
+            prefix: "postrider".into(),
+            partitions: 12,
+            replication_factor: 3,
+            ca: None,
+            username: String::new(),
+            password: Hidden::default(),
+        }
+    }
 }
 
 /// An engine for coordination.
@@ -256,7 +295,7 @@ pub enum CoordinationEngine {
     /// Within this process.
     #[default]
     Memory,
-    /// Between processes; not part of this build.
+    /// Between processes.
     Redis,
 }
 
@@ -271,11 +310,23 @@ pub struct Coordination {
 }
 
 /// `[coordination.redis]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// The server, `redis://[user:password@]host:port`. Default: none.
+    /// The server, `redis://[user:password@]host:port` (`rediss://` with TLS), or some nodes of a cluster,
+    /// `redis-cluster://host:port,host:port`. Default: none.
     pub url: HiddenUrl,
+    /// What every key begins with, so that installations can share a server. Default: `postrider`.
+    pub prefix: String,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: HiddenUrl::default(),
+            prefix: "postrider".into(),
+        }
+    }
 }
 
 /// Who answers DNS questions.

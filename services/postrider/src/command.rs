@@ -10,6 +10,7 @@ use postrider_runtime::config::{self, Config};
 mod account;
 mod alias;
 mod app_password;
+mod cluster;
 mod config_command;
 mod demo;
 mod domain;
@@ -48,6 +49,7 @@ enum Command {
     Trace(trace::Trace),
     Send(send::Send),
     Store(store::Store),
+    Cluster(cluster::Cluster),
 }
 
 impl Arguments {
@@ -66,6 +68,7 @@ impl Arguments {
             Command::Trace(command) => block_on(command.run()),
             Command::Send(command) => block_on(command.run()),
             Command::Store(command) => block_on(command.run()),
+            Command::Cluster(command) => block_on(command.run()),
         }
     }
 }

@@ -23,6 +23,7 @@ mod front;
 mod grpc;
 mod holds;
 mod roles;
+pub mod settings;
 
 use engines::Engines;
 use roles::Roles;
@@ -149,6 +150,20 @@ impl Node {
         if let Some(database) = self.engines.database.clone() {
             housekeeping.spawn(watch_store(database, readiness.clone()));
         }
+        if let Some(session) = self.engines.session.clone() {
+            readiness.set("database", Err("connecting".into()));
+            housekeeping.spawn(watch_engine("database", readiness.clone(), move || {
+                let session = session.clone();
+                async move { session.ready().await.map_err(|error| error.to_string()) }
+            }));
+        }
+        if let Some(kafka) = self.engines.kafka.clone() {
+            readiness.set("queue", Err("connecting".into()));
+            housekeeping.spawn(watch_engine("queue", readiness.clone(), move || {
+                let kafka = kafka.clone();
+                async move { kafka.ready().await.map_err(|error| error.to_string()) }
+            }));
+        }
         if let Some(ops) = ops {
             housekeeping.spawn(ops.serve(readiness.clone(), metrics));
         }
@@ -178,6 +193,28 @@ impl Node {
 async fn watch_store(database: Database, readiness: Readiness) {
     loop {
         readiness.set("store", database.stopped().map_or(Ok(()), Err));
+        tokio::time::sleep(STORE_WATCH).await;
+    }
+}
+
+/// Asks an engine elsewhere how it is, and says so in the log when that changes. What it cannot do meanwhile its callers hear
+/// as a temporary error; mail that needs other engines goes on.
+async fn watch_engine<F>(name: &'static str, readiness: Readiness, ask: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let mut before = None;
+    loop {
+        let now = ask().await;
+        if before.as_ref() != Some(&now) {
+            match (&now, &before) {
+                (Ok(()), None) => tracing::info!("the {name} answers"),
+                (Ok(()), Some(_)) => tracing::info!("the {name} answers again"),
+                (Err(why), _) => tracing::warn!("the {name} is not ready: {why}"),
+            }
+            readiness.set(name, now.clone());
+            before = Some(now);
+        }
         tokio::time::sleep(STORE_WATCH).await;
     }
 }

@@ -80,7 +80,7 @@ impl Roles<'_> {
     }
 
     async fn directory(&self) -> Result<Link> {
-        let engine = self.engines.directory.clone();
+        let engine = self.engines.storage()?.directory.clone();
         let directory =
             postrider_directory::Directory::open(engine, postrider_directory::Config::default()).await?;
         Ok(Link::local(DirectoryServer::new(directory)))
@@ -95,13 +95,9 @@ impl Roles<'_> {
             receipt_retention: receipts_kept(self.config.queue.retry.give_up),
             ..postrider_mail_store::Config::default()
         };
-        let Engines {
-            accounts,
-            contents,
-            hints,
-            ..
-        } = self.engines;
-        let store = postrider_mail_store::service(accounts.clone(), contents.clone(), hints.clone(), config)?;
+        let storage = self.engines.storage()?.clone();
+        let hints = self.engines.hints.clone();
+        let store = postrider_mail_store::service(storage.accounts, storage.contents, hints, config)?;
         parts.background.push(Box::pin(store.background()));
         Ok(Link::local(
             MailStoreServer::new(store)
@@ -113,22 +109,26 @@ impl Roles<'_> {
     fn delivery_worker(&self, parts: &mut Parts, contracts: &Contracts) -> Result<Link> {
         let settings = postrider_delivery_worker::Settings::new(self.config).context("outbound.routes")?;
         let works_with = postrider_delivery_worker::Parts {
-            queue: self.engines.queue.clone(),
+            queue: self.engines.queue()?.clone(),
             store: needed(&contracts.mail_store, "mail_store")?,
             directory: needed(&contracts.directory, "directory")?,
             journal: self.journal.clone(),
             budget: Some(self.budget.clone()),
         };
         let worker = Worker::new(works_with, settings)?;
-        let drain = parts.drain.clone();
+        let (drain, kafka) = (parts.drain.clone(), self.engines.kafka.clone());
         parts.first.push((
             "delivery-worker",
             Box::pin(async move {
                 worker.run(drain).await;
+                // Others go on at once with what waits here.
+                if let Some(kafka) = kafka {
+                    kafka.leave().await;
+                }
                 Ok(())
             }),
         ));
-        let operator = Operator::new(self.engines.queue.clone(), self.journal.clone());
+        let operator = Operator::new(self.engines.queue()?.clone(), self.journal.clone());
         Ok(Link::local(QueueServer::new(operator)))
     }
 
@@ -136,7 +136,7 @@ impl Roles<'_> {
         let services = postrider_smtp_ingress::Services {
             directory: needed(&contracts.directory, "directory")?,
             mail_store: needed(&contracts.mail_store, "mail_store")?,
-            outbound: Arc::new(self.engines.queue.clone()),
+            outbound: Arc::new(self.engines.queue()?.clone()),
             counters: self.engines.counters.clone(),
             journal: self.journal.clone(),
             budget: self.budget.clone(),
