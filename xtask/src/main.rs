@@ -67,6 +67,21 @@ fn test() -> Result<(), Failed> {
     engines::during(|| {
         cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("POSTRIDER_TEST_NODE_MODULES", &modules)
+            .go()?;
+        // The same letters and clients once more, against a process a role over the engines. Each node is nine processes.
+        let again = ["test", "--locked", "--no-fail-fast", "-p", "postrider"];
+        let suites = [
+            "--test",
+            "journey",
+            "--test",
+            "clients",
+            "--",
+            "--test-threads",
+            "3",
+        ];
+        cargo(&[&again[..], &suites].concat())
+            .env("POSTRIDER_TEST_NODE_MODULES", &modules)
+            .env("POSTRIDER_TEST_SHAPE", "cluster")
             .go()
     })?;
     load(&[], &["soak", "--short"])

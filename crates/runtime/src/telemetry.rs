@@ -92,8 +92,8 @@ impl Telemetry {
     }
 
     fn subscribe(&self, config: &Config) -> Result<()> {
-        // What strangers do in a TLS handshake is no warning to an operator.
-        let filter = format!("rustls=error,{}", config.level);
+        // What strangers do in a TLS handshake is no warning to an operator; what becomes of the engines' connections is said by our own lines.
+        let filter = format!("rustls=error,scylla=error,rdkafka=off,{}", config.level);
         let filter = EnvFilter::try_new(filter).context("telemetry.level")?;
         let spans = self.tracers.as_ref().map(|tracers| {
             let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));

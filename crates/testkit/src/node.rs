@@ -63,7 +63,7 @@ impl Node {
         let ip = next_address();
         let processes = match &shape {
             Shape::One => vec![Process::new("node", Path::new(binary), ip, directory.path())],
-            Shape::Cluster(_) => shape
+            Shape::Cluster { .. } => shape
                 .processes()
                 .iter()
                 .map(|(name, _)| {
@@ -83,7 +83,7 @@ impl Node {
             directory,
         };
         node.configure(wish);
-        if let Shape::Cluster(_) = node.shape {
+        if let Shape::Cluster { .. } = node.shape {
             node.admin(&["cluster", "init"]);
         }
         node
@@ -92,7 +92,7 @@ impl Node {
     /// Writes the configuration anew; it counts from the next start on.
     pub fn configure(&mut self, wish: &Wish) {
         let mut environment = self.shape.environment();
-        if let Shape::Cluster(_) = self.shape {
+        if let Shape::Cluster { .. } = self.shape {
             environment.extend(self.services());
         }
         for (process, (_, role)) in self.processes.iter_mut().zip(self.shape.processes()) {
@@ -237,6 +237,19 @@ impl Node {
             self.log()
         );
         text
+    }
+
+    /// What `postrider trace` finds in the journals of all its processes.
+    pub fn trace(&self, arguments: &[&str]) -> String {
+        let mut found = String::new();
+        for process in &self.processes {
+            let output = process
+                .command(&[&["trace"], arguments].concat())
+                .output()
+                .unwrap();
+            found.push_str(&String::from_utf8_lossy(&output.stdout));
+        }
+        found
     }
 
     /// Adds the domain (if need be) and an account with a password.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
 use postrider_embedded::Database;
-use postrider_runtime::config::Config;
+use postrider_runtime::config::{Config, Role};
 use postrider_runtime::journal::{FileJournal, Journal, NoJournal};
 use postrider_runtime::ops::{Ops, Readiness};
 use postrider_runtime::{Budget, Identity};
@@ -152,14 +152,17 @@ impl Node {
         }
         if let Some(session) = self.engines.session.clone() {
             readiness.set("database", Err("connecting".into()));
-            housekeeping.spawn(watch_engine("database", readiness.clone(), move || {
+            let readiness = Some(readiness.clone());
+            housekeeping.spawn(watch_engine("database", readiness, move || {
                 let session = session.clone();
                 async move { session.ready().await.map_err(|error| error.to_string()) }
             }));
         }
         if let Some(kafka) = self.engines.kafka.clone() {
-            readiness.set("queue", Err("connecting".into()));
-            housekeeping.spawn(watch_engine("queue", readiness.clone(), move || {
+            // Without Kafka mail is still taken in: its rows are durable, and it is sent later.
+            let needs = config.plays(Role::DeliveryWorker) && !config.plays(Role::SmtpIngress);
+            let readiness = needs.then(|| readiness.clone());
+            housekeeping.spawn(watch_engine("queue", readiness, move || {
                 let kafka = kafka.clone();
                 async move { kafka.ready().await.map_err(|error| error.to_string()) }
             }));
@@ -199,7 +202,7 @@ async fn watch_store(database: Database, readiness: Readiness) {
 
 /// Asks an engine elsewhere how it is, and says so in the log when that changes. What it cannot do meanwhile its callers hear
 /// as a temporary error; mail that needs other engines goes on.
-async fn watch_engine<F>(name: &'static str, readiness: Readiness, ask: impl Fn() -> F)
+async fn watch_engine<F>(name: &'static str, readiness: Option<Readiness>, ask: impl Fn() -> F)
 where
     F: Future<Output = Result<(), String>>,
 {
@@ -212,7 +215,9 @@ where
                 (Ok(()), Some(_)) => tracing::info!("the {name} answers again"),
                 (Err(why), _) => tracing::warn!("the {name} is not ready: {why}"),
             }
-            readiness.set(name, now.clone());
+            if let Some(readiness) = &readiness {
+                readiness.set(name, now.clone());
+            }
             before = Some(now);
         }
         tokio::time::sleep(STORE_WATCH).await;

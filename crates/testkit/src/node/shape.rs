@@ -43,16 +43,30 @@ const TABLES: [&str; 14] = [
 pub enum Shape {
     /// One process.
     One,
-    /// A process a role, in a keyspace of its own.
-    Cluster(Box<Fresh>),
+    /// A process a role.
+    Cluster {
+        /// Where its rows are.
+        keyspace: Box<Fresh>,
+        /// What its topics and its keys in Redis begin with: counts of an earlier test must not count in this one, nor its
+        /// workers be waited for.
+        run: String,
+    },
 }
 
 impl Shape {
     /// As the environment says.
     pub fn wanted() -> Self {
+        match Self::cluster_wanted() {
+            true => Shape::cluster(),
+            false => Shape::One,
+        }
+    }
+
+    /// Whether the environment says that nodes are clusters.
+    pub fn cluster_wanted() -> bool {
         match std::env::var("POSTRIDER_TEST_SHAPE").as_deref() {
-            Err(_) | Ok("one") => Shape::One,
-            Ok("cluster") => Shape::cluster(),
+            Err(_) | Ok("one") => false,
+            Ok("cluster") => true,
             Ok(other) => panic!("POSTRIDER_TEST_SHAPE is `one` or `cluster`, not `{other}`"),
         }
     }
@@ -66,7 +80,12 @@ impl Shape {
         // More nodes than keyspaces: one waits until another ends.
         for _ in 0..120 {
             match runtime.block_on(Fresh::open(&TABLES)) {
-                Ok(keyspace) => return Shape::Cluster(Box::new(keyspace)),
+                Ok(keyspace) => {
+                    let begun = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+                    let run = format!("test-{}-{}", std::process::id(), begun.as_micros());
+                    let keyspace = Box::new(keyspace);
+                    return Shape::Cluster { keyspace, run };
+                }
                 Err(error) if error.to_string().contains("use the database already") => {
                     crate::wire::pause(Duration::from_millis(500));
                 }
@@ -80,23 +99,16 @@ impl Shape {
     pub fn processes(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Shape::One => &[("node", "")],
-            Shape::Cluster(_) => &CLUSTER,
+            Shape::Cluster { .. } => &CLUSTER,
         }
     }
 
     /// What stands over the configuration of every process: the engines.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let Shape::Cluster(keyspace) = self else {
+        let Shape::Cluster { keyspace, run } = self else {
             return Vec::new();
         };
-        let keyspace = &keyspace.config.keyspace;
-        // Counts of an earlier test must not count in this one.
-        let run = format!(
-            "{keyspace}-{}-{:?}",
-            std::process::id(),
-            std::time::SystemTime::now()
-        );
-        let run: String = run.chars().filter(char::is_ascii_alphanumeric).collect();
+        let (keyspace, run) = (&keyspace.config.keyspace, run.clone());
         [
             ("STORAGE__ENGINE", "cql".to_owned()),
             (
@@ -107,7 +119,8 @@ impl Shape {
             ("STORAGE__CQL__REPLICATION_FACTOR", "1".to_owned()),
             ("QUEUE__ENGINE", "kafka".to_owned()),
             ("QUEUE__KAFKA__BROKERS", "127.0.0.1:19092".to_owned()),
-            ("QUEUE__KAFKA__PREFIX", keyspace.clone()),
+            ("QUEUE__KAFKA__PREFIX", run.clone()),
+            ("QUEUE__KAFKA__PARTITIONS", "2".to_owned()),
             ("QUEUE__KAFKA__REPLICATION_FACTOR", "1".to_owned()),
             ("COORDINATION__ENGINE", "redis".to_owned()),
             ("COORDINATION__REDIS__URL", "redis://127.0.0.1:16379".to_owned()),
