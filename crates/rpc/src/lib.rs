@@ -10,8 +10,8 @@
 //! * **Limits.** Repetitions are at most a fifth of all calls (a budget per service), so that a service in trouble is not asked more
 //!   than before. A server takes so many calls at once and answers the rest at once with `UNAVAILABLE` and
 //!   `grpc-retry-pushback-ms`, which sends the caller to another instance.
-//! * **Metrics.** `postrider_rpc_calls` and `postrider_rpc_repeats` by method, `postrider_rpc_instances` by service and state,
-//!   `postrider_rpc_served` by method and code, `postrider_rpc_shed`.
+//! * **Metrics.** `postrider_rpc_calls` by method and code, `postrider_rpc_repeats` and `postrider_rpc_served` by method,
+//!   `postrider_rpc_shed`.
 //!
 //! This crate does not know what any call means.
 

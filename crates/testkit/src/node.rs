@@ -185,9 +185,11 @@ impl Node {
 
     /// Waits until it has ended; whether it ended well.
     pub fn wait(&mut self) -> bool {
-        self.processes
-            .iter_mut()
-            .fold(true, |well, process| process.wait() && well)
+        let mut well = true;
+        for process in &mut self.processes {
+            well &= process.wait();
+        }
+        well
     }
 
     /// Sends a signal by name (`STOP`, `CONT`, `TERM`) without waiting.

@@ -132,11 +132,11 @@ impl Directory {
     /// The stored half of SCRAM-SHA-256 for a user name. For whoever cannot log in it is made up, the same each time.
     pub async fn scram_verifier(&self, user: &str) -> Result<ScramAnswer> {
         let Some(row) = self.login_row(user).await? else {
-            return Ok(self.made_up(user, None));
+            return self.made_up(user, None).await;
         };
         if !row.enabled {
             // The salt stays, so that nobody sees the moment of disabling.
-            return Ok(self.made_up(user, Some(&row)));
+            return self.made_up(user, Some(&row)).await;
         }
         Ok(ScramAnswer {
             identity: Some(identity(&row)),
@@ -147,17 +147,18 @@ impl Directory {
         })
     }
 
-    fn made_up(&self, user: &str, disabled: Option<&AccountRow>) -> ScramAnswer {
+    async fn made_up(&self, user: &str, disabled: Option<&AccountRow>) -> Result<ScramAnswer> {
         let user = user.to_lowercase();
-        let part = |label: &[u8]| keyed(self.secret.expose(), &[label, user.as_bytes()]);
+        let secret = self.secret().await?;
+        let part = |label: &[u8]| keyed(secret.expose(), &[label, user.as_bytes()]);
         let salt = part(b"salt\0").iter().copied().take(SALT).collect();
-        ScramAnswer {
+        Ok(ScramAnswer {
             salt: disabled.map_or(salt, |row| row.credential.salt.clone()),
             iterations: disabled.map_or(self.config.scram_iterations, |row| row.credential.iterations),
             stored_key: part(b"stored\0").to_vec(),
             server_key: part(b"server\0").to_vec(),
             identity: None,
-        }
+        })
     }
 
     /// The account a user name means.

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use postrider_store::DirectoryEngine;
 use postrider_store::directory::AccountRow;
 use postrider_types::{Address, Domain, Secret};
+use tokio::sync::OnceCell;
 
 use crate::authenticate::Verified;
 use crate::hashing::Hasher;
@@ -31,17 +32,14 @@ pub struct Directory {
     pub(crate) resolved: Resolved,
     /// The hash that unknown users are checked against.
     pub(crate) nobody: String,
-    /// What made-up SCRAM verifiers are made from.
-    pub(crate) secret: Secret,
+    /// What made-up SCRAM verifiers are made from, once it was needed: storage need not be there when the directory opens.
+    secret: OnceCell<Secret>,
 }
 
 impl Directory {
-    /// Opens the directory over its rows: reads (the first time, stores) its secret, and makes the hash that stands for
-    /// unknown users.
+    /// Opens the directory over its rows, and makes the hash that stands for unknown users.
     pub async fn open(engine: Arc<dyn DirectoryEngine>, config: Config) -> Result<Self> {
         let hasher = Hasher::new(&config)?;
-        let fresh: [u8; 32] = rand::random();
-        let secret = Secret::new(engine.secret(SECRET_NAME, &fresh).await?);
         let nobody = hasher.derive(&password::generate()).await?.argon2id;
         Ok(Self {
             verified: Verified::new(&config),
@@ -50,8 +48,18 @@ impl Directory {
             config,
             hasher,
             nobody,
-            secret,
+            secret: OnceCell::new(),
         })
+    }
+
+    /// The directory's own secret: read, or the first time of all made and stored.
+    pub(crate) async fn secret(&self) -> Result<&Secret> {
+        let read = async || {
+            let fresh: [u8; 32] = rand::random();
+            let stored = self.engine.secret(SECRET_NAME, &fresh).await?;
+            Result::Ok(Secret::new(stored))
+        };
+        self.secret.get_or_try_init(read).await
     }
 
     /// Whether a domain is ours.
