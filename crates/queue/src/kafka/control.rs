@@ -151,6 +151,12 @@ impl Reader {
         }
         while !self.stop.load(Ordering::Relaxed) {
             match self.consumer.poll(POLL) {
+                // Where nothing is said any more, nothing would tell that the brokers are back.
+                None if self.teller.borrow().trouble.is_some() => {
+                    if !self.wait_for_topics() {
+                        return;
+                    }
+                }
                 None => {}
                 Some(Ok(message)) => self.read(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => self.teller.send_modify(|known| {
