@@ -150,13 +150,13 @@ impl Reader {
             return;
         }
         while !self.stop.load(Ordering::Relaxed) {
-            match self.consumer.poll(POLL) {
-                // Where nothing is said any more, nothing would tell that the brokers are back.
-                None if self.teller.borrow().trouble.is_some() => {
-                    if !self.wait_for_topics() {
-                        return;
-                    }
-                }
+            let polled = self.consumer.poll(POLL);
+            // Where nothing is said any more, nothing would tell that the brokers are back.
+            let troubled = self.teller.borrow().trouble.is_some();
+            if polled.is_none() && troubled && !self.wait_for_topics() {
+                return;
+            }
+            match polled {
                 None => {}
                 Some(Ok(message)) => self.read(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => self.teller.send_modify(|known| {
