@@ -263,10 +263,11 @@ pub struct Kafka {
     pub partitions: u32,
     /// Copies of every partition, when the topics are made. Default: 3.
     pub replication_factor: u32,
-    /// Authorities (PEM) that the brokers' certificates come from: with it, connections are TLS. Default: none.
+    /// Authorities (PEM) that the brokers' certificates come from: with it, connections are TLS. Needs a build with the
+    /// feature `kafka-tls`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Who logs in to the brokers (SCRAM-SHA-512). Default: none.
+    /// Who logs in to the brokers (SCRAM-SHA-512). Needs a build with the feature `kafka-tls`. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
     /// With which password. Default: none.

@@ -111,6 +111,10 @@ impl KafkaConfig {
                 "the password must be UTF-8",
             ),
             (
+                cfg!(feature = "kafka-tls") || (self.tls.is_none() && self.scram.is_none()),
+                "this build speaks to Kafka neither TLS nor SCRAM; build it with `--features kafka-tls`",
+            ),
+            (
                 (1..=1000).contains(&self.partitions),
                 "partitions must be from 1 to 1000",
             ),
