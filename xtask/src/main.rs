@@ -68,8 +68,9 @@ fn test() -> Result<(), Failed> {
         cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("POSTRIDER_TEST_NODE_MODULES", &modules)
             .go()?;
-        // The same letters and clients once more, against a process a role over the engines. Each node is nine processes.
-        let again = ["test", "--locked", "--no-fail-fast", "-p", "postrider"];
+        // The same letters and clients once more, against a process a role over the engines. Each node is nine processes. Of the whole
+        // workspace, as above: for one package alone cargo would build most of it again.
+        let again = ["test", "--workspace", "--locked", "--no-fail-fast"];
         let suites = [
             "--test",
             "journey",
