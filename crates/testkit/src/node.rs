@@ -17,7 +17,7 @@ mod process;
 pub mod shape;
 
 pub use process::Process;
-pub use shape::Shape;
+pub use shape::{Member, Shape};
 
 /// A running (or killed, or stopped) node.
 pub struct Node {
@@ -64,15 +64,11 @@ impl Node {
         let processes = match &shape {
             Shape::One => vec![Process::new("node", Path::new(binary), ip, directory.path())],
             Shape::Cluster { .. } => shape
-                .processes()
+                .members()
                 .iter()
-                .map(|(name, _)| {
-                    Process::new(
-                        name,
-                        Path::new(binary),
-                        next_address(),
-                        &directory.path().join(name),
-                    )
+                .map(|member| {
+                    let directory = directory.path().join(member.name);
+                    Process::new(member.name, Path::new(binary), next_address(), &directory)
                 })
                 .collect(),
         };
@@ -91,14 +87,17 @@ impl Node {
 
     /// Writes the configuration anew; it counts from the next start on.
     pub fn configure(&mut self, wish: &Wish) {
-        let mut environment = self.shape.environment();
-        if let Shape::Cluster { .. } = self.shape {
-            environment.extend(self.services());
-        }
-        for (process, (_, role)) in self.processes.iter_mut().zip(self.shape.processes()) {
-            let roles = match role.is_empty() {
+        for at in 0..self.processes.len() {
+            let member = self.shape.members()[at];
+            let mut environment = self.shape.environment();
+            if let Shape::Cluster { .. } = self.shape {
+                environment.extend(self.services(&member));
+            }
+            let front = self.front(member.name);
+            let process = &mut self.processes[at];
+            let roles = match member.role.is_empty() {
                 true => wish.roles.clone(),
-                false => vec![*role],
+                false => vec![member.role],
             };
             let mut text = String::new();
             writeln!(text, "hostname = \"{}\"", wish.hostname).unwrap();
@@ -107,14 +106,10 @@ impl Node {
                 writeln!(text, "roles = {roles:?}").unwrap();
             }
             for (name, port) in PORTS {
-                let ip = if OWN.contains(&name) {
-                    process.ip()
-                } else {
-                    self.ip
-                };
+                let ip = if OWN.contains(&name) { process.ip() } else { front };
                 writeln!(text, "[listeners.{name}]\nbind = [\"{ip}:{port}\"]").unwrap();
             }
-            if !role.is_empty() {
+            if !member.role.is_empty() {
                 writeln!(text, "[listeners.rpc]\nbind = [\"{}:{RPC}\"]", process.ip()).unwrap();
             }
             if !wish.routes.is_empty() {
@@ -125,12 +120,12 @@ impl Node {
             }
             text.push_str(&wish.more);
             fs::write(process.config(), text).unwrap();
-            process.set_environment(environment.clone());
+            process.set_environment(environment);
         }
     }
 
-    /// Where the processes of a cluster find each other.
-    fn services(&self) -> Vec<(String, String)> {
+    /// Where a process of a cluster finds the others.
+    fn services(&self, caller: &Member) -> Vec<(String, String)> {
         let named = [
             ("MAIL_STORE", "mail-store"),
             ("DIRECTORY", "directory"),
@@ -138,15 +133,29 @@ impl Node {
             ("QUEUE", "delivery-worker"),
         ];
         let of = |role: &str| {
-            let roles = self.shape.processes().iter().zip(&self.processes);
-            let urls = roles
-                .filter(|((_, plays), _)| *plays == role)
+            let members = self.shape.members().iter().zip(&self.processes);
+            let playing: Vec<_> = members.filter(|(member, _)| member.role == role).collect();
+            let chosen = |member: &Member| caller.calls.contains(&member.name);
+            let all = !playing.iter().any(|(member, _)| chosen(member));
+            let urls = playing
+                .iter()
+                .filter(|(member, _)| all || chosen(member))
                 .map(|(_, process)| format!("http://{}:{RPC}", process.ip()));
             urls.collect::<Vec<_>>().join(",")
         };
         named
             .map(|(key, role)| (format!("POSTRIDER__SERVICES__{key}"), of(role)))
             .into()
+    }
+
+    /// Where a process listens for the world.
+    fn front(&self, name: &str) -> Ipv4Addr {
+        let members = self.shape.members();
+        let at = members.iter().position(|member| member.name == name).unwrap();
+        match members[..at].iter().any(|other| other.role == members[at].role) {
+            true => self.processes[at].ip(),
+            false => self.ip,
+        }
     }
 
     /// Starts the node (again) and waits until it is ready.
@@ -205,6 +214,13 @@ impl Node {
     /// Its processes: one, or those of a cluster.
     pub fn processes(&mut self) -> &mut [Process] {
         &mut self.processes
+    }
+
+    /// One of its processes.
+    pub fn process(&mut self, name: &str) -> &mut Process {
+        let mut all = self.processes.iter_mut();
+        all.find(|process| process.name() == name)
+            .expect("a process of this name")
     }
 
     /// Runs an administration command against the node.
@@ -279,6 +295,11 @@ impl Node {
             self.ip
         };
         SocketAddr::new(IpAddr::V4(ip), port(listener))
+    }
+
+    /// The address of a listener of one of its processes.
+    pub fn address_of(&self, process: &str, listener: &str) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.front(process)), port(listener))
     }
 
     /// Its loopback address.

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use postrider_cql::testing::Fresh;
 
-/// The processes of a cluster: name and role. Stores, directories and workers are there twice; what listens for the world once,
-/// since a test knows one address.
-const CLUSTER: [(&str, &str); 9] = [
-    ("smtp-ingress", "smtp-ingress"),
-    ("imap-gateway", "imap-gateway"),
-    ("pop3-gateway", "pop3-gateway"),
-    ("delivery-worker-1", "delivery-worker"),
-    ("delivery-worker-2", "delivery-worker"),
-    ("mail-store-1", "mail-store"),
-    ("mail-store-2", "mail-store"),
-    ("directory-1", "directory"),
-    ("directory-2", "directory"),
+/// The processes of a cluster. Stores, directories and workers are there twice; what listens for the world once, since most tests
+/// know one address.
+pub const CLUSTER: [Member; 9] = [
+    Member::new("smtp-ingress", "smtp-ingress"),
+    Member::new("imap-gateway", "imap-gateway"),
+    Member::new("pop3-gateway", "pop3-gateway"),
+    Member::new("delivery-worker-1", "delivery-worker"),
+    Member::new("delivery-worker-2", "delivery-worker"),
+    Member::new("mail-store-1", "mail-store"),
+    Member::new("mail-store-2", "mail-store"),
+    Member::new("directory-1", "directory"),
+    Member::new("directory-2", "directory"),
 ];
+
+const ONE: [Member; 1] = [Member::new("node", "")];
 
 /// Tables a test may have left something in.
 const TABLES: [&str; 14] = [
@@ -38,6 +40,33 @@ const TABLES: [&str; 14] = [
     "unit_due",
 ];
 
+/// A process of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Member {
+    /// What it is called.
+    pub name: &'static str,
+    /// What it does; empty: everything.
+    pub role: &'static str,
+    /// The processes it calls, by name, of roles that have one named here; of other roles it calls all.
+    pub calls: &'static [&'static str],
+}
+
+impl Member {
+    /// A process that calls all of the others.
+    pub const fn new(name: &'static str, role: &'static str) -> Self {
+        Self {
+            name,
+            role,
+            calls: &[],
+        }
+    }
+
+    /// A process that of some roles calls only these.
+    pub const fn calling(self, calls: &'static [&'static str]) -> Self {
+        Self { calls, ..self }
+    }
+}
+
 /// What a node consists of.
 #[derive(Debug)]
 pub enum Shape {
@@ -45,6 +74,9 @@ pub enum Shape {
     One,
     /// A process a role.
     Cluster {
+        /// Its processes. The first is the one that commands talk to. The first of a role listens for the world on the node's
+        /// address, others on their own.
+        members: Vec<Member>,
         /// Where its rows are.
         keyspace: Box<Fresh>,
         /// What its topics and its keys in Redis begin with: counts of an earlier test must not count in this one, nor its
@@ -73,6 +105,11 @@ impl Shape {
 
     /// A cluster over the test engines; they have to run.
     pub fn cluster() -> Self {
+        Self::cluster_of(&CLUSTER)
+    }
+
+    /// A cluster of these processes.
+    pub fn cluster_of(members: &[Member]) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -84,7 +121,11 @@ impl Shape {
                     let begun = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
                     let run = format!("test-{}-{}", std::process::id(), begun.as_micros());
                     let keyspace = Box::new(keyspace);
-                    return Shape::Cluster { keyspace, run };
+                    return Shape::Cluster {
+                        members: members.to_vec(),
+                        keyspace,
+                        run,
+                    };
                 }
                 Err(error) if error.to_string().contains("use the database already") => {
                     crate::wire::pause(Duration::from_millis(500));
@@ -95,17 +136,17 @@ impl Shape {
         panic!("no keyspace became free within a minute")
     }
 
-    /// The processes: name and role (empty: every role). The first is the one that commands talk to.
-    pub fn processes(&self) -> &'static [(&'static str, &'static str)] {
+    /// Its processes.
+    pub fn members(&self) -> &[Member] {
         match self {
-            Shape::One => &[("node", "")],
-            Shape::Cluster { .. } => &CLUSTER,
+            Shape::One => &ONE,
+            Shape::Cluster { members, .. } => members,
         }
     }
 
     /// What stands over the configuration of every process: the engines.
     pub fn environment(&self) -> Vec<(String, String)> {
-        let Shape::Cluster { keyspace, run } = self else {
+        let Shape::Cluster { keyspace, run, .. } = self else {
             return Vec::new();
         };
         let (keyspace, run) = (&keyspace.config.keyspace, run.clone());
