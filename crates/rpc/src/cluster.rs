@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -62,7 +63,9 @@ enum Attempt {
     Answered(Response<Body>),
     /// Without one.
     Failed(Fault, String),
-    /// It is too late for another one.
+    /// Without one, from an instance that does not say that it is well either; there is time for another.
+    Gone,
+    /// Without one, and no time is left.
     TooLate,
 }
 
@@ -135,12 +138,12 @@ impl Shared {
             };
             tried.push(instance.address);
             let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
-            // What may be repeated does not spend all of its time on one instance, when there is another.
+            // What may be repeated does not wait all of its time for an instance that is not there any more.
             let patience = match call.repeat == Repeat::Always && instances.len() > 1 {
                 true => Deadline::after(deadline.left() / 3).min(deadline),
                 false => deadline,
             };
-            match self.attempt(&instance, request, patience).await {
+            match self.attempt(&instance, request, patience, deadline).await {
                 Attempt::Answered(response) => match is_shed(&response) {
                     false => return Ok(response),
                     true => failure = format!("{} has too much to do", instance.address),
@@ -151,9 +154,7 @@ impl Shared {
                         break;
                     }
                 }
-                Attempt::TooLate if call.repeat == Repeat::Always && patience < deadline => {
-                    failure = format!("{} did not answer in time", instance.address);
-                }
+                Attempt::Gone => failure = format!("{} does not answer", instance.address),
                 Attempt::TooLate => return Err(self.too_late(&instance)),
             }
             if attempt + 1 == ATTEMPTS || !self.may_repeat() {
@@ -189,33 +190,44 @@ impl Shared {
             }
             tried.push(instance.address);
         };
-        match self.attempt(&instance, request, deadline).await {
+        match self.attempt(&instance, request, deadline, deadline).await {
             Attempt::Answered(response) => Ok(response),
             Attempt::Failed(_, why) => Err(self.unavailable(&format!("{}: {why}", instance.address))),
-            Attempt::TooLate => Err(self.too_late(&instance)),
+            Attempt::Gone | Attempt::TooLate => Err(self.too_late(&instance)),
         }
     }
 
-    async fn attempt(&self, instance: &Arc<Instance>, request: Request<Body>, until: Deadline) -> Attempt {
+    /// Sends a call to one instance. One that has not answered when `patience` ends is asked whether it is well; as long as it is,
+    /// the call has until `deadline`: what is slow would be as slow elsewhere.
+    async fn attempt(
+        &self,
+        instance: &Arc<Instance>,
+        request: Request<Body>,
+        patience: Deadline,
+        deadline: Deadline,
+    ) -> Attempt {
         let _busy = instance.begin();
-        let sent = instance.channel.clone().oneshot(request);
-        match tokio::time::timeout_at(until.instant(), sent).await {
+        let mut sent = pin!(instance.channel.clone().oneshot(request));
+        let mut answer = tokio::time::timeout_at(patience.instant(), &mut sent).await;
+        if answer.is_err() && patience < deadline {
+            if !instance.answers_now("no answer in time").await {
+                return Attempt::Gone;
+            }
+            answer = tokio::time::timeout_at(deadline.instant(), sent).await;
+        }
+        match answer {
             Ok(Ok(response)) => {
                 instance.has_answered();
                 Attempt::Answered(response)
             }
-            Ok(Err(_)) if until.left().is_zero() => {
-                instance.leave_out("no answer in time");
-                Attempt::TooLate
-            }
-            Ok(Err(error)) => {
+            Ok(Err(error)) if !deadline.left().is_zero() => {
                 let error = error.into();
                 let why = reason(&error);
                 instance.leave_out(&why);
                 Attempt::Failed(Fault::of(&error), why)
             }
-            Err(_) => {
-                instance.leave_out("no answer in time");
+            Ok(Err(_)) | Err(_) => {
+                instance.suspect();
                 Attempt::TooLate
             }
         }

@@ -41,6 +41,8 @@ pub(crate) struct Instance {
     busy: AtomicUsize,
     /// Left out until a probe says otherwise.
     out: AtomicBool,
+    /// Being asked whether it is well.
+    suspected: AtomicBool,
     /// When it last answered.
     answered: Mutex<Option<Instant>>,
     service: String,
@@ -86,6 +88,7 @@ impl Instance {
             channel: endpoint.connect_with_connector_lazy(connector),
             busy: AtomicUsize::new(0),
             out: AtomicBool::new(false),
+            suspected: AtomicBool::new(false),
             answered: Mutex::new(None),
             service: service.to_owned(),
         })
@@ -105,6 +108,18 @@ impl Instance {
     /// Whether it is asked first.
     pub(crate) fn is_in(&self) -> bool {
         !self.out.load(Ordering::Relaxed)
+    }
+
+    /// A call was not answered in its time, which may have been short: leaves the instance out unless it says that it is well.
+    pub(crate) fn suspect(self: &Arc<Self>) {
+        if self.suspected.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let instance = self.clone();
+        tokio::spawn(async move {
+            instance.answers_now("no answer in time").await;
+            instance.suspected.store(false, Ordering::Relaxed);
+        });
     }
 
     /// Leaves it out until it says that it is well; it is asked for that in growing pauses.
@@ -143,10 +158,15 @@ impl Instance {
         if self.is_in() && last.is_some_and(|last| last.elapsed() < FRESH) {
             return true;
         }
+        self.answers_now("does not answer").await
+    }
+
+    /// Whether it says that it is well; leaves it out, for that reason, if not.
+    pub(crate) async fn answers_now(self: &Arc<Self>, why: &str) -> bool {
         let well = self.is_well().await;
         match well {
             true => self.has_answered(),
-            false => self.leave_out("does not answer"),
+            false => self.leave_out(why),
         }
         well
     }

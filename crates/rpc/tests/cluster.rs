@@ -260,6 +260,35 @@ async fn an_instance_that_stands_still_costs_one_call_some_time_and_the_next_non
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_slow_but_well_is_waited_for_and_stays_in() {
+    let slow = |name| Store {
+        name,
+        delay: Duration::from_millis(1500),
+        ..Store::default()
+    };
+    let one = Running::with(slow(1), "127.0.0.1:0", OPEN, Limits::default());
+    let two = Running::with(slow(2), "127.0.0.1:0", OPEN, Limits::default());
+    let cluster = cluster(&[one.address, two.address], None);
+    let mut client = client(&cluster);
+    // A third of its time is over long before the answer comes; the call is still sent once only.
+    let asked = Deadline::after(Duration::from_secs(3))
+        .scope(ask(&mut client, 7))
+        .await;
+    let home = asked.unwrap();
+    assert_eq!(one.count() + two.count(), 1);
+
+    let asked = Deadline::after(Duration::from_millis(100))
+        .scope(ask(&mut client, 7))
+        .await;
+    assert_eq!(asked.unwrap_err().code(), Code::DeadlineExceeded);
+    assert_eq!(
+        ask(&mut client, 7).await.unwrap(),
+        home,
+        "a caller in a hurry does not move the account"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_must_not_happen_twice_is_sent_once_when_it_may_have_arrived() {
     let slow = |name| Store {
         name,
