@@ -302,6 +302,13 @@ impl Node {
         SocketAddr::new(IpAddr::V4(self.front(process)), port(listener))
     }
 
+    /// Where one of the processes of a cluster listens for other roles.
+    pub fn rpc_of(&self, process: &str) -> SocketAddr {
+        let mut all = self.processes.iter();
+        let found = all.find(|other| other.name() == process);
+        SocketAddr::new(IpAddr::V4(found.expect("a process of this name").ip()), RPC)
+    }
+
     /// Its loopback address.
     pub fn ip(&self) -> Ipv4Addr {
         self.ip

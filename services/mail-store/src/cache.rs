@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use postrider_types::AccountId;
 
 use crate::commit::Lane;
+use crate::courtesy::Courtesy;
 use crate::state::State;
 
 static HITS: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -42,6 +43,8 @@ pub(crate) struct Account {
     pub id: AccountId,
     /// Operations that wait.
     pub lane: Lane,
+    /// Turns with other instances.
+    pub courtesy: Courtesy,
     /// Held while something works on the account's log in this process.
     pub gate: tokio::sync::Mutex<()>,
     /// Held while an index of it is loaded, so that it is loaded once.
@@ -56,6 +59,7 @@ impl Account {
         Self {
             id,
             lane: Lane::default(),
+            courtesy: Courtesy::default(),
             gate: tokio::sync::Mutex::new(()),
             loading: tokio::sync::Mutex::new(()),
             state: Mutex::new(None),

@@ -6,7 +6,8 @@
 //!
 //! Another instance may work on the same account. Nothing is answered from a stale view:
 //! * The engine refuses a commit on top of an old version (`Conflict`): the changes in between are read, and
-//!   everything is planned again. This is tried [`MAX_ATTEMPTS`] times, with growing random pauses.
+//!   everything is planned again. This is tried [`MAX_ATTEMPTS`] times, with random pauses; instances that meet at an account take
+//!   turns (`courtesy`).
 //! * Receipts and Message-IDs that are probably new are not asked for; a commit that puts what is there is refused (`Known`), and everything
 //!   is planned again with all answers.
 //! * An operation that fails, or changes nothing, is answered only when the head confirms the version it was planned on
@@ -27,6 +28,7 @@ use postrider_store::account::{Change, ChangeRow, Outcome};
 use postrider_store::{AccountEngine, Error};
 use postrider_types::{AccountId, CommitId, ContentId, Version};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::cache::Account;
 use crate::clock;
@@ -195,7 +197,11 @@ pub(crate) async fn run<O: Operation>(
 /// Works until the lane is empty.
 async fn drain(service: Arc<Service>, account: Arc<Account>) {
     let running = Running(&account);
-    while let Some(jobs) = account.lane.take_batch(service.most) {
+    loop {
+        account.courtesy.give_way().await;
+        let Some(jobs) = account.lane.take_batch(service.most) else {
+            break;
+        };
         work(&service, &account, jobs).await;
         service.accounts.weigh(&account);
     }
@@ -278,6 +284,16 @@ async fn attempts(
     // Whether the state was read from the engine for this very batch.
     let mut fresh = false;
     let mut asking = Asking::Likely;
+    let mut begun = Instant::now();
+    if account.courtesy.is_shared()
+        && let Some(state) = account.state()
+        && !is_current(engine, account.id, &state).await?
+    {
+        // Cheaper than to be refused.
+        account.courtesy.met();
+        catch_up(engine, account, &state).await?;
+        fresh = true;
+    }
     for attempt in 0..MAX_ATTEMPTS {
         let Some(state) = account.state() else {
             let rows = engine.folders(account.id).await.map_err(storage)?;
@@ -329,6 +345,7 @@ async fn attempts(
             Outcome::Committed => {
                 COMMITS.add(1, &[]);
                 MERGED.record(jobs.len() as u64, &[]);
+                account.courtesy.committed(begun.elapsed());
                 // Readers aside, nobody else holds the state now, so that it is changed in place.
                 drop(state);
                 account.with_state(|state| state.step(step));
@@ -337,7 +354,9 @@ async fn attempts(
             Outcome::Conflict => {
                 CONFLICTS.add(1, &[]);
                 tracing::debug!(account = %account.id, %version, attempt, "conflict, trying again");
+                account.courtesy.met();
                 pause(attempt).await;
+                begun = Instant::now();
                 catch_up(engine, account, &state).await?;
                 fresh = true;
             }
@@ -483,9 +502,9 @@ async fn fate(
     Ok(Outcome::Committed)
 }
 
-/// Waits a random while that grows with the attempts: 0 to 1 ms first, up to 128 ms.
+/// Waits a random while that grows with the attempts: 0 to 1 ms first, up to 32 ms. Not longer: who lost has the turn.
 async fn pause(attempt: u32) {
-    let most = 1000_u64 << attempt.min(7);
+    let most = 1000_u64 << attempt.min(5);
     tokio::time::sleep(Duration::from_micros(rand::random_range(0..=most))).await;
 }
 

@@ -9,6 +9,7 @@ mod commit;
 mod config;
 mod content;
 mod copy;
+mod courtesy;
 mod decode;
 mod delivery;
 mod draft;
