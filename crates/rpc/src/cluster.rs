@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use postrider_proto::{Call, Repeat};
+use postrider_proto::{Call, Link, Repeat};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget, TpsBudget};
@@ -80,6 +80,16 @@ impl Cluster {
             members: Members::follow(service, url, mutual),
             budget: TpsBudget::new(Duration::from_secs(10), REPEATS_PER_SECOND, REPEATS),
         }))
+    }
+
+    /// A way to each instance, whatever its state; for questions to all of them. Nothing is repeated on it, and who asks
+    /// bounds the time.
+    pub async fn instances(&self) -> Vec<(SocketAddr, Link)> {
+        let instances = self.0.members.all().await;
+        let links = instances
+            .iter()
+            .map(|instance| (instance.address, Link::remote(instance.channel.clone())));
+        links.collect()
     }
 
     /// Whether an instance answers.

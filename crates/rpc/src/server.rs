@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use postrider_proto::Call;
-use postrider_runtime::Identity;
 use postrider_runtime::listen::{Acceptor, listen};
+use postrider_runtime::{Identity, Trace};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tower::{Layer, Service};
+use tracing::Instrument;
 
 use crate::deadline::Deadline;
 use crate::fault::PUSHBACK;
@@ -240,10 +241,18 @@ where
         };
         metrics::served(call.path);
         let deadline = Deadline::of(request.headers()).unwrap_or_else(|| Deadline::after(call.deadline));
+        let trace = Trace::of(request.headers());
         let inner = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, inner);
         Box::pin(async move {
-            let answered = deadline.scope(ready.call(request)).await;
+            let answering = deadline.scope(ready.call(request));
+            let answered = match trace {
+                Some(trace) => {
+                    let (span, _) = trace.span(|| tracing::info_span!("serve", call = call.path));
+                    answering.instrument(span).await
+                }
+                None => answering.await,
+            };
             drop(place);
             answered
         })

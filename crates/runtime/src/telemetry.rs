@@ -39,15 +39,18 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
+    /// `hostname` and `roles` (separated by commas) say at a collector which process something comes from.
+    ///
     /// Begins logging to standard error, counting, and (with a collector) pushing. Needs a tokio runtime when a collector is
     /// configured.
     ///
     /// # Errors
     /// A level or endpoint that makes no sense, or when telemetry has begun already.
-    pub fn start(config: &Config, hostname: &str) -> Result<Self> {
+    pub fn start(config: &Config, hostname: &str, roles: &str) -> Result<Self> {
         let resource = Resource::builder()
             .with_service_name("postrider")
             .with_attribute(KeyValue::new("host.name", hostname.to_owned()))
+            .with_attribute(KeyValue::new("postrider.roles", roles.to_owned()))
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .build();
         let registry = Registry::new();

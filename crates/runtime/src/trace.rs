@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::HeaderMap;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -43,11 +44,6 @@ impl Trace {
         }
     }
 
-    /// The trace that came along, or a new one.
-    pub fn resume(text: &str) -> Self {
-        text.parse().unwrap_or_else(|_| Self::begin())
-    }
-
     /// 32 hexadecimal digits, for the journal and for logs.
     pub fn id(&self) -> String {
         format!("{:032x}", self.id)
@@ -56,6 +52,20 @@ impl Trace {
     /// Whether spans are made.
     pub fn is_sampled(&self) -> bool {
         self.sampled
+    }
+
+    /// The trace that came with a call.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        headers.get(TRACEPARENT)?.to_str().ok()?.parse().ok()
+    }
+
+    /// Sends it along with a call, when there is anybody who looks at it.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        if self.sampled
+            && let Ok(value) = self.to_string().parse()
+        {
+            headers.insert(TRACEPARENT, value);
+        }
     }
 
     /// A span below this place in the trace, and the trace as it goes on from there. Unsampled, `make` is not called and the
@@ -179,6 +189,18 @@ mod tests {
         assert_eq!(trace.to_string().parse(), Ok(trace));
         let (span, same) = trace.span(|| unreachable!("no span for an unsampled trace"));
         assert!(span.is_none() && same == trace);
+    }
+
+    #[test]
+    fn a_call_carries_it_when_anybody_looks_at_it() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let trace: Trace = text.parse().unwrap();
+        let mut headers = HeaderMap::new();
+        trace.tell(&mut headers);
+        assert_eq!(Trace::of(&headers), Some(trace));
+        headers.clear();
+        Trace::begin().tell(&mut headers);
+        assert!(headers.is_empty());
     }
 
     proptest! {

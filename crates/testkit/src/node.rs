@@ -257,19 +257,6 @@ impl Node {
         text
     }
 
-    /// What `postrider trace` finds in the journals of all its processes.
-    pub fn trace(&self, arguments: &[&str]) -> String {
-        let mut found = String::new();
-        for process in &self.processes {
-            let output = process
-                .command(&[&["trace"], arguments].concat())
-                .output()
-                .unwrap();
-            found.push_str(&String::from_utf8_lossy(&output.stdout));
-        }
-        found
-    }
-
     /// Adds the domain (if need be) and an account with a password.
     pub fn add_account(&self, address: &str, password: &str) {
         let domain = address.split_once('@').unwrap().1;

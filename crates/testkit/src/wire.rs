@@ -181,6 +181,39 @@ pub fn deliver(address: SocketAddr, from: &str, to: &[&str], message: &str) -> S
     reply
 }
 
+/// Submits a letter as a user, over one connection of its own; every reply must be a good one.
+pub fn submit(address: SocketAddr, user: &str, password: &str, to: &[&str], message: &str) {
+    let mut wire = Wire::connect(address);
+    wire.reply("220");
+    wire.command("EHLO client.example", "250");
+    wire.command(
+        &format!("AUTH PLAIN {}", base64(&format!("\0{user}\0{password}"))),
+        "235",
+    );
+    wire.command(&format!("MAIL FROM:<{user}>"), "250");
+    for recipient in to {
+        wire.command(&format!("RCPT TO:<{recipient}>"), "250");
+    }
+    wire.command("DATA", "354");
+    wire.send_bytes(message.as_bytes());
+    wire.command(".", "250");
+    wire.command("QUIT", "221");
+}
+
+fn base64(text: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut encoded = String::new();
+    for chunk in text.as_bytes().chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            let digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
+            encoded.push(if at <= chunk.len() { digit as char } else { '=' });
+        }
+    }
+    encoded
+}
+
 /// Waits in a test thread.
 #[allow(clippy::disallowed_methods, reason = "tests run in threads of their own")]
 pub fn pause(time: Duration) {

@@ -6,8 +6,9 @@ use postrider_message::{Describer, Description};
 use postrider_proto::mailstore::ReadContentRequest;
 use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::{Failure, Kind, Link};
-use postrider_runtime::{Budget, Reservation};
+use postrider_runtime::{Budget, Reservation, Trace};
 use postrider_types::ContentId;
+use tonic::Request;
 
 /// Bytes read at a time.
 pub const PIECE: u64 = 256 * 1024;
@@ -33,6 +34,7 @@ pub struct Reader {
     at: u64,
     end: u64,
     held: Option<Reservation>,
+    trace: Option<Trace>,
 }
 
 impl Reader {
@@ -46,6 +48,7 @@ impl Reader {
             at,
             end,
             held: None,
+            trace: None,
         }
     }
 
@@ -53,6 +56,12 @@ impl Reader {
     #[must_use]
     pub fn with(self, at_hand: Option<Bytes>) -> Self {
         Self { at_hand, ..self }
+    }
+
+    /// Reads within a trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<Trace>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The next piece, empty at the end. The piece before it must not be kept.
@@ -86,6 +95,10 @@ impl Reader {
             offset,
             length,
         };
+        let mut request = Request::new(request);
+        if let Some(trace) = &self.trace {
+            trace.tell(request.metadata_mut().as_mut());
+        }
         Ok(self.store.read_content(request).await?.into_inner().data)
     }
 }

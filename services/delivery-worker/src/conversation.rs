@@ -187,7 +187,8 @@ impl Conversation {
         };
         let new = &unit.new;
         let reader = self.shared.reader(new.content, new.skip, new.size);
-        let reader = reader.with(claim.body().cloned());
+        let (_span, trace) = span(&claim, &self.host);
+        let reader = reader.with(claim.body().cloned()).traced(trace);
         let source = match Source::open(reader, plan.change, new.skip).await {
             Ok(source) => source,
             Err(error) => {
@@ -205,7 +206,6 @@ impl Conversation {
             },
         );
         let kept = self.shared.keep(claim.ticket());
-        let _span = span(&claim, &self.host);
         let attempt = Attempt {
             claim,
             positions,

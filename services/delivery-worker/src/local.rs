@@ -6,6 +6,8 @@ use postrider_proto::mailstore::deliver_result::Outcome as Delivered;
 use postrider_proto::mailstore::{DeliverRecipient, DeliverRequest, deliver_request};
 use postrider_proto::{Failure, Kind};
 use postrider_queue::{Claim, Outcome, Report};
+use postrider_runtime::Trace;
+use tonic::Request;
 
 use crate::resolve::Trouble;
 use crate::shared::{Shared, span};
@@ -17,9 +19,9 @@ const AT_ONCE: usize = 100;
 pub async fn deliver(shared: &Arc<Shared>, claim: Claim) {
     let began = shared.queue.now();
     let _kept = shared.keep(claim.ticket());
-    let _span = span(&claim, "mail-store");
+    let (_span, trace) = span(&claim, "mail-store");
     shared.record.attempt(claim.unit(), "mail-store");
-    match attempt(shared, &claim, began).await {
+    match attempt(shared, &claim, trace.as_ref(), began).await {
         Ok(report) => shared.finish(claim, report).await,
         Err(failure) => {
             let permanent = failure.kind == Kind::NotFound;
@@ -33,7 +35,12 @@ pub async fn deliver(shared: &Arc<Shared>, claim: Claim) {
     }
 }
 
-async fn attempt(shared: &Arc<Shared>, claim: &Claim, began: u64) -> Result<Report, Failure> {
+async fn attempt(
+    shared: &Arc<Shared>,
+    claim: &Claim,
+    trace: Option<&Trace>,
+    began: u64,
+) -> Result<Report, Failure> {
     let unit = claim.unit();
     let mut report = Report {
         began,
@@ -54,14 +61,17 @@ async fn attempt(shared: &Arc<Shared>, claim: &Claim, began: u64) -> Result<Repo
             ))
         });
         let (positions, recipients): (Vec<usize>, Vec<DeliverRecipient>) = named.unzip();
-        let request = DeliverRequest {
+        let mut request = Request::new(DeliverRequest {
             content: Some(deliver_request::Content::ContentId(
                 unit.new.content.as_bytes().to_vec().into(),
             )),
             recipients,
             received: unit.created,
             inline_id: Default::default(),
-        };
+        });
+        if let Some(trace) = trace {
+            trace.tell(request.metadata_mut().as_mut());
+        }
         let answer = shared.store.clone().deliver(request).await;
         let results = match answer {
             Ok(answer) => answer.into_inner().results,

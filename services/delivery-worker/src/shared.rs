@@ -175,14 +175,18 @@ impl Shared {
     }
 }
 
-/// The message's trace, for an attempt.
-pub fn span(claim: &Claim, host: &str) -> tracing::Span {
+/// A span of the message's trace for an attempt, and the trace below it; neither for a message that is not traced.
+pub fn span(claim: &Claim, host: &str) -> (tracing::Span, Option<Trace>) {
     let new = &claim.unit().new;
-    let Ok(trace) = new.trace.parse::<Trace>() else {
-        return tracing::Span::none();
-    };
-    let make = || tracing::info_span!("attempt", unit = %new.id, host, attempts = claim.unit().attempts);
-    trace.span(make).0
+    match new.trace.parse::<Trace>() {
+        Ok(trace) if trace.is_sampled() => {
+            let make =
+                || tracing::info_span!("attempt", unit = %new.id, host, attempts = claim.unit().attempts);
+            let (span, below) = trace.span(make);
+            (span, Some(below))
+        }
+        _ => (tracing::Span::none(), None),
+    }
 }
 
 fn log_finish(unit: postrider_types::UnitId, done: postrider_queue::Result<bool>) {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 mod client;
 mod contracts;
+mod journals;
 mod operations;
 mod token;
 
 pub use client::{AdminArgs, Client, failure};
 pub use contracts::{Contracts, follow};
+pub use journals::Others;
 pub use operations::OperationsService;
 pub use token::Token;
 

@@ -211,6 +211,7 @@ impl Demo {
 
     async fn trace(&self, place: &Place) -> Result<()> {
         let request = operations::TraceRequest {
+            here: true,
             from: ALICE.address.into(),
             ..Default::default()
         };

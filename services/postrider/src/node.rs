@@ -16,7 +16,7 @@ use postrider_runtime::{Budget, Identity};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Client, Contracts, OperationsService, url_file};
+use crate::admin::{Client, Contracts, OperationsService, Others, url_file};
 
 mod engines;
 mod front;
@@ -26,6 +26,7 @@ mod roles;
 pub mod settings;
 
 use engines::Engines;
+pub use grpc::mutual;
 use roles::Roles;
 
 /// How long the parts may take to end beyond the sessions' own time.
@@ -89,7 +90,8 @@ impl Node {
         let mut contracts = Contracts::default();
         let mut addresses = Vec::new();
         roles.wire(&mut parts, &mut contracts, &mut addresses).await?;
-        let operations = OperationsService::new(journal_directory, engines.database.clone());
+        let operations =
+            OperationsService::new(journal_directory, engines.database.clone(), Others::new(&config)?);
         contracts.operations = Some(roles::local_operations(operations));
 
         let readiness = Readiness::default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use postrider_testkit::imap::Imap;
 use postrider_testkit::node::{Node, Shape, Wish};
 use postrider_testkit::peer::{Manner, Peer};
-use postrider_testkit::wire::{Wire, deliver, eventually};
+use postrider_testkit::wire::{Wire, deliver, eventually, submit};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_postrider");
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,38 +34,6 @@ fn hamburger() -> Node {
 }
 
 /// Submits a message with AUTH PLAIN over loopback.
-fn submit(node: &Node, user: &str, password: &str, to: &[&str], message: &str) {
-    let mut wire = Wire::connect(node.address("submission"));
-    wire.reply("220");
-    wire.command("EHLO client.example", "250");
-    wire.command(
-        &format!("AUTH PLAIN {}", base64(&format!("\0{user}\0{password}"))),
-        "235",
-    );
-    wire.command(&format!("MAIL FROM:<{user}>"), "250");
-    for recipient in to {
-        wire.command(&format!("RCPT TO:<{recipient}>"), "250");
-    }
-    wire.command("DATA", "354");
-    wire.send_bytes(message.as_bytes());
-    wire.command(".", "250");
-    wire.command("QUIT", "221");
-}
-
-fn base64(text: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut encoded = String::new();
-    for chunk in text.as_bytes().chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * at) & 63) as usize];
-            encoded.push(if at <= chunk.len() { digit as char } else { '=' });
-        }
-    }
-    encoded
-}
-
 fn wait_for_mail(node: &Node, user: &str, password: &str, count: u32) -> Imap {
     eventually(&format!("{count} messages for {user}"), MINUTE, || {
         let mut imap = Imap::login(node.address("imap"), user, password);
@@ -144,7 +112,7 @@ fn a_letter_goes_from_server_to_server() {
     let alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
     submit(
-        &alices,
+        alices.address("submission"),
         "alice@crepes.fr",
         "fries-please",
         &["bob@hamburger.edu"],
@@ -160,11 +128,12 @@ fn a_letter_goes_from_server_to_server() {
         "one line by each server: {message}"
     );
 
-    let trace = alices.trace(&["--to", "bob@hamburger.edu", "--json"]);
+    let trace = alices.admin(&["trace", "--to", "bob@hamburger.edu", "--json"]);
     for step in ["\"accepted\"", "\"queued\"", "\"delivered\""] {
         assert!(trace.contains(step), "{step} in {trace}");
     }
-    assert!(bobs.trace(&["--from", "alice@crepes.fr"]).contains("stored"));
+    let trace = bobs.admin(&["trace", "--from", "alice@crepes.fr"]);
+    assert!(trace.contains("stored") && !trace.contains("missing"), "{trace}");
     empty_queue(&alices);
 }
 
@@ -178,7 +147,7 @@ fn when_the_other_server_is_down_for_a_while_the_letter_waits_here() {
     alices.add_account("alice@crepes.fr", "fries-please");
     assert!(bobs.stop());
     submit(
-        &alices,
+        alices.address("submission"),
         "alice@crepes.fr",
         "fries-please",
         &["bob@hamburger.edu"],
@@ -214,7 +183,7 @@ fn when_the_other_server_is_down_for_ever_the_sender_is_told_once() {
     let alices = Node::start(BINARY, &alices_wish);
     alices.add_account("alice@crepes.fr", "fries-please");
     submit(
-        &alices,
+        alices.address("submission"),
         "alice@crepes.fr",
         "fries-please",
         &["bob@hamburger.edu"],
@@ -259,7 +228,7 @@ fn what_is_not_seven_bit_is_converted_for_a_seven_bit_server() {
     alices.add_account("alice@crepes.fr", "fries-please");
     let letter = "From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Menu\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nCrêpes à la carte\r\n";
     submit(
-        &alices,
+        alices.address("submission"),
         "alice@crepes.fr",
         "fries-please",
         &["bob@hamburger.edu"],
@@ -294,7 +263,7 @@ fn twenty_messages_go_over_one_connection() {
     for number in 0..20 {
         let letter = LETTER.replace("Condiments", &format!("Condiments {number}"));
         submit(
-            &alices,
+            alices.address("submission"),
             "alice@crepes.fr",
             "fries-please",
             &["bob@hamburger.edu"],
@@ -445,7 +414,13 @@ fn operators_hold_release_and_cancel() {
     alices.add_account("alice@crepes.fr", "fries-please");
     alices.admin(&["queue", "suspend", "hamburger.edu"]);
     for to in ["bob@hamburger.edu", "carol@hamburger.edu"] {
-        submit(&alices, "alice@crepes.fr", "fries-please", &[to], LETTER);
+        submit(
+            alices.address("submission"),
+            "alice@crepes.fr",
+            "fries-please",
+            &[to],
+            LETTER,
+        );
     }
     let list = alices.admin(&["queue", "list", "--json"]);
     let id = |recipient: &str| {
@@ -484,7 +459,13 @@ fn some_recipients_fail_and_only_they_come_back() {
     alices.add_account("alice@crepes.fr", "fries-please");
     alices.add_account("anna@crepes.fr", "fries-please");
     let to = ["nobody@hamburger.edu", "bob@hamburger.edu", "anna@crepes.fr"];
-    submit(&alices, "alice@crepes.fr", "fries-please", &to, LETTER);
+    submit(
+        alices.address("submission"),
+        "alice@crepes.fr",
+        "fries-please",
+        &to,
+        LETTER,
+    );
     let taken = peer.wait_for(1, MINUTE);
     assert_eq!(taken[0].to.len(), 1, "{taken:?}");
     wait_for_mail(&alices, "anna@crepes.fr", "fries-please", 1);

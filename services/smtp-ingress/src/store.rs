@@ -11,7 +11,7 @@ use postrider_proto::mailstore::{
     DeliverRequest, DeliverResponse, PutMessageOptions, PutMessageRequest, ReadContentRequest,
 };
 use postrider_proto::{Failure, Kind, Link};
-use postrider_runtime::{Trace, trace::TRACEPARENT};
+use postrider_runtime::Trace;
 use postrider_types::ContentId;
 use tonic::Request;
 
@@ -102,14 +102,9 @@ impl Store {
     }
 }
 
-/// A request that carries the trace, when there is anybody who looks at it.
 fn traced<T>(message: T, trace: &Trace) -> Request<T> {
     let mut request = Request::new(message);
-    if trace.is_sampled()
-        && let Ok(value) = trace.to_string().parse()
-    {
-        request.metadata_mut().insert(TRACEPARENT, value);
-    }
+    trace.tell(request.metadata_mut().as_mut());
     request
 }
 

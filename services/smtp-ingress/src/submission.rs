@@ -9,7 +9,7 @@ use postrider_proto::submission::submission_server::Submission;
 use postrider_proto::submission::submit_request::Part;
 use postrider_proto::submission::{SubmitEnvelope, SubmitRequest, SubmitResponse};
 use postrider_proto::{Failure, Kind};
-use postrider_runtime::{Trace, trace::TRACEPARENT};
+use postrider_runtime::Trace;
 use postrider_smtp::{Mail, Rcpt, Reply};
 use postrider_types::{AccountId, Address, ContentId, ReversePath};
 use tonic::{Request, Response, Status, Streaming};
@@ -251,14 +251,7 @@ impl Submission for SubmissionService {
         &self,
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Response<SubmitResponse>, Status> {
-        let trace = match request
-            .metadata()
-            .get(TRACEPARENT)
-            .and_then(|value| value.to_str().ok())
-        {
-            Some(text) => Trace::resume(text),
-            None => Trace::begin(),
-        };
+        let trace = Trace::of(request.metadata().as_ref()).unwrap_or_else(Trace::begin);
         let answer = Box::pin(self.submit(request.into_inner(), trace)).await?;
         Ok(Response::new(answer))
     }

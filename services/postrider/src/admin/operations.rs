@@ -1,9 +1,9 @@
 //! The `Operations` contract: the journal, and the embedded engine as a whole.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 
-use futures::Stream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use postrider_embedded::{Database, Report};
 use postrider_proto::operations::operations_server::Operations;
 use postrider_proto::operations::{
@@ -15,24 +15,56 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::journals::{Others, PROCESS, merge, missing};
+
 /// Answers that may wait for a slow reader.
 const WAITING: usize = 64;
 
 /// What the engines over the database hold, by the tables their crates document. Reads a row per account.
 const TOTALS: &str = "SELECT count(*), coalesce(sum(messages), 0), (SELECT count(*) FROM unit) FROM account";
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Answers<T> = BoxStream<'static, Result<T, Status>>;
 
 /// What an operator asks of a node as a whole.
 pub struct OperationsService {
     journal: Option<PathBuf>,
     database: Option<Database>,
+    others: Others,
+    /// Which process this is, by a number nobody else has.
+    process: String,
 }
 
 impl OperationsService {
-    /// Over the journal's directory and the embedded database, where there are such.
-    pub fn new(journal: Option<PathBuf>, database: Option<Database>) -> Self {
-        Self { journal, database }
+    /// Over the journal's directory and the embedded database, where there are such, and the processes elsewhere.
+    pub fn new(journal: Option<PathBuf>, database: Option<Database>, others: Others) -> Self {
+        Self {
+            journal,
+            database,
+            others,
+            process: format!("{:032x}", rand::random::<u128>()),
+        }
+    }
+
+    /// The steps in this process's own journal.
+    fn own_steps(&self, request: TraceRequest) -> Result<Answers<TraceStep>, Status> {
+        let missing = || Status::failed_precondition("this node keeps no journal; set journal.kept");
+        let directory = self.journal.clone().ok_or_else(missing)?;
+        let TraceRequest {
+            id, from, to, since, ..
+        } = request;
+        let filter = Filter { id, from, to, since };
+        Ok(stream(move |answer| {
+            let steps = journal::read(&directory, filter).map_err(|error| {
+                Status::unavailable(format!(
+                    "cannot read the journal {}: {error}",
+                    directory.display()
+                ))
+            })?;
+            for step in steps {
+                answer(to_proto(step))?;
+            }
+            Ok(())
+        }))
     }
 
     fn database(&self) -> Result<Database, Status> {
@@ -48,22 +80,25 @@ impl Operations for OperationsService {
     type BackupStoreStream = Answers<BackupStoreResponse>;
 
     async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<Self::TraceStream>, Status> {
-        let missing = || Status::failed_precondition("this node keeps no journal; set journal.kept");
-        let directory = self.journal.clone().ok_or_else(missing)?;
-        let TraceRequest { id, from, to, since } = request.into_inner();
-        let filter = Filter { id, from, to, since };
-        Ok(Response::new(stream(move |answer| {
-            let steps = journal::read(&directory, filter).map_err(|error| {
-                Status::unavailable(format!(
-                    "cannot read the journal {}: {error}",
-                    directory.display()
-                ))
-            })?;
-            for step in steps {
-                answer(to_proto(step))?;
-            }
-            Ok(())
-        })))
+        let request = request.into_inner();
+        if request.here || self.others.is_empty() {
+            let mut response = Response::new(self.own_steps(request)?);
+            let process = self
+                .process
+                .parse()
+                .map_err(|_| Status::internal("the process has no number"))?;
+            response.metadata_mut().insert(PROCESS, process);
+            return Ok(response);
+        }
+        let mut journals = self.others.trace(&request, &self.process).await;
+        if self.journal.is_some() {
+            // A line that cannot be read ends this process's part, as it would end another's.
+            let own = self
+                .own_steps(request)?
+                .map(|step| step.unwrap_or_else(|why| missing("this process", &why)));
+            journals.push(own.boxed());
+        }
+        Ok(Response::new(merge(journals).map(Ok).boxed()))
     }
 
     async fn verify_store(

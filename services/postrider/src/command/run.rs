@@ -38,8 +38,9 @@ impl Run {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         runtime.context("cannot start the executor")?.block_on(async {
-            let telemetry =
-                std::sync::Arc::new(Telemetry::start(&config.telemetry, config.hostname.as_str())?);
+            let roles: Vec<&str> = config.roles.iter().map(|role| role.name()).collect();
+            let telemetry = Telemetry::start(&config.telemetry, config.hostname.as_str(), &roles.join(","))?;
+            let telemetry = std::sync::Arc::new(telemetry);
             let stop = shutdown::on_signal().context("cannot watch for signals")?;
             let node = Node::build(config).await?;
             let metrics = telemetry.clone();

@@ -29,6 +29,9 @@ pub struct Trace {
     /// How far back, as in 2h or 3d, or from when, as in 2026-11-22T09:00:00Z [default: all that is kept]
     #[arg(long, value_parser = parse_since, value_name = "TIME")]
     since: Option<u64>,
+    /// From the journal of the process that is asked alone, not from those of all that its [services] name
+    #[arg(long)]
+    here: bool,
 }
 
 #[derive(Serialize)]
@@ -54,6 +57,7 @@ impl Trace {
             from: self.from.unwrap_or_default(),
             to: self.to.unwrap_or_default(),
             since: self.since.unwrap_or_default(),
+            here: self.here,
         };
         let mut steps = operations.trace(request).await.map_err(failure)?.into_inner();
         let mut found = false;

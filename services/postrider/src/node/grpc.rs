@@ -100,7 +100,8 @@ pub fn elsewhere(config: &Config, service: &'static str, url: &str) -> Result<Op
     Ok(Some(Link::remote(cluster)))
 }
 
-fn mutual(rpc: &Rpc) -> Result<Option<Arc<Mutual>>> {
+/// The certificates of both sides of a call; `None`: in the clear.
+pub fn mutual(rpc: &Rpc) -> Result<Option<Arc<Mutual>>> {
     let (Some(certificate), Some(key), Some(authority)) = (&rpc.certificate, &rpc.key, &rpc.authority) else {
         return Ok(None);
     };
