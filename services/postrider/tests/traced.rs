@@ -64,7 +64,7 @@ fn a_letter_is_one_trace_across_processes() {
             assert_eq!(attempt.roles, "delivery-worker");
             assert!([put, deliver, read].iter().all(|span| span.roles == "mail-store"));
             // The content was stored while it came, before there was anything to accept.
-        assert_eq!((&put.parent, &deliver.parent), (&accept.parent, &accept.id));
+            assert_eq!((&put.parent, &deliver.parent), (&accept.parent, &accept.id));
             assert_eq!((&attempt.parent, &read.parent), (&accept.id, &attempt.id));
             Some(accept.trace)
         },
