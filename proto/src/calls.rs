@@ -22,6 +22,8 @@ pub struct Call {
     pub repeat: Repeat,
     /// Which instance to ask.
     pub route: Route,
+    /// Its answer goes on until one side ends it: a server that goes away ends it, and the caller asks another one.
+    pub endless: bool,
 }
 
 /// When a call may be sent a second time.
@@ -62,6 +64,14 @@ const fn call(path: &'static str, deadline: Duration, repeat: Repeat, route: Rou
         deadline,
         repeat,
         route,
+        endless: false,
+    }
+}
+
+const fn endless(call: Call) -> Call {
+    Call {
+        endless: true,
+        ..call
     }
 }
 
@@ -107,7 +117,7 @@ const CALLS: [Call; 53] = [
     call("/postrider.mailstore.v1.MailStore/ExpungeMessages", LONG, Unsent, Account),
     call("/postrider.mailstore.v1.MailStore/SearchMessages", LONG, Always, Account),
     call("/postrider.mailstore.v1.MailStore/ListChanges", READ, Always, Account),
-    call("/postrider.mailstore.v1.MailStore/Watch", READ, Never, Any),
+    endless(call("/postrider.mailstore.v1.MailStore/Watch", READ, Never, Any)),
 
     call("/postrider.operations.v1.Operations/Trace", READ, Always, Any),
     call("/postrider.operations.v1.Operations/VerifyStore", LONG, Always, Any),
@@ -125,7 +135,7 @@ const CALLS: [Call; 53] = [
     call("/postrider.submission.v1.Submission/Submit", STREAM, Never, Any),
 
     call("/grpc.health.v1.Health/Check", READ, Always, Any),
-    call("/grpc.health.v1.Health/Watch", READ, Always, Any),
+    endless(call("/grpc.health.v1.Health/Watch", READ, Always, Any)),
 ];
 
 impl Call {

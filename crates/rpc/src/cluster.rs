@@ -17,7 +17,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::{Service, ServiceExt};
 
 use crate::deadline::Deadline;
-use crate::fault::{Fault, is_shed, reason};
+use crate::fault::{Fault, is_leaving, is_shed, is_unavailable, reason};
 use crate::instance::Instance;
 use crate::members::{Members, ServiceUrl, choose};
 use crate::metrics;
@@ -130,7 +130,7 @@ impl Shared {
         deadline.tell(request.headers_mut());
         self.budget.deposit();
         if call.repeat == Repeat::Never {
-            return self.send_stream(request, deadline).await;
+            return self.send_stream(request, call, deadline).await;
         }
 
         let (parts, body) = request.into_parts();
@@ -186,6 +186,7 @@ impl Shared {
     async fn send_stream(
         &self,
         request: Request<Body>,
+        call: Call,
         deadline: Deadline,
     ) -> Result<Response<Body>, Status> {
         let instances = self.members.all().await;
@@ -195,7 +196,12 @@ impl Shared {
             let Some(instance) = choose(&instances, None, &tried) else {
                 return Err(self.unavailable("no instance answers"));
             };
-            if instance.answers().await {
+            // What is to last is not begun where it would end in a moment.
+            let answers = match call.endless {
+                true => instance.answers_now("does not answer").await,
+                false => instance.answers().await,
+            };
+            if answers {
                 break instance;
             }
             tried.push(instance.address);
@@ -227,7 +233,14 @@ impl Shared {
         }
         match answer {
             Ok(Ok(response)) => {
-                instance.has_answered();
+                if is_leaving(&response) {
+                    instance.leaves();
+                } else {
+                    instance.has_answered();
+                    if !is_unavailable(&response) {
+                        instance.comes_back();
+                    }
+                }
                 Attempt::Answered(response)
             }
             Ok(Err(error)) if !deadline.left().is_zero() => {

@@ -10,6 +10,9 @@ use tower::BoxError;
 /// Where a server that has too much to do says when to come back, in milliseconds (gRPC proposal A6).
 pub(crate) const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
+/// Set in the answers of a server that is about to end: it is to be asked nothing more.
+pub(crate) const LEAVING: &str = "postrider-leaving";
+
 /// A connection could not be made.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -51,11 +54,18 @@ fn refused(error: &h2::Error) -> bool {
 
 /// Whether an answer says that the server had too much to do and has not begun.
 pub(crate) fn is_shed(response: &Response<Body>) -> bool {
-    let headers = response.headers();
-    headers.contains_key(PUSHBACK)
-        && headers
-            .get("grpc-status")
-            .is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+    response.headers().contains_key(PUSHBACK) && is_unavailable(response)
+}
+
+/// Whether an answer says that the server is about to end.
+pub(crate) fn is_leaving(response: &Response<Body>) -> bool {
+    response.headers().contains_key(LEAVING)
+}
+
+/// Whether an answer is a failure, for now.
+pub(crate) fn is_unavailable(response: &Response<Body>) -> bool {
+    let code = response.headers().get("grpc-status");
+    code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
 }
 
 /// The innermost reason, in one line: what stands above it only says that something failed.

@@ -32,7 +32,7 @@ const FRESH: Duration = Duration::from_secs(1);
 
 /// The pause before the first such question, and the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One instance. Calls go over one HTTP/2 connection, which is made when it is first needed and again when it is lost.
 pub(crate) struct Instance {
@@ -128,6 +128,18 @@ impl Instance {
             return;
         }
         tracing::warn!(service = %self.service, instance = %self.address, "left out: {why}");
+        self.probe();
+    }
+
+    /// It says that it is about to end: nothing more is asked of it until it is back.
+    pub(crate) fn leaves(self: &Arc<Self>) {
+        if !self.out.swap(true, Ordering::Relaxed) {
+            tracing::info!(service = %self.service, instance = %self.address, "goes away");
+            self.probe();
+        }
+    }
+
+    fn probe(self: &Arc<Self>) {
         let instance = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut pause = FIRST_PAUSE;
@@ -137,14 +149,22 @@ impl Instance {
                 let Some(instance) = instance.upgrade() else {
                     return;
                 };
-                if instance.is_well().await {
-                    instance.out.store(false, Ordering::Relaxed);
-                    tracing::info!(service = %instance.service, instance = %instance.address, "answers again");
+                if instance.is_in() {
                     return;
+                }
+                if instance.is_well().await {
+                    return instance.comes_back();
                 }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         });
+    }
+
+    /// It is well: it is asked again.
+    pub(crate) fn comes_back(&self) {
+        if self.out.swap(false, Ordering::Relaxed) {
+            tracing::info!(service = %self.service, instance = %self.address, "answers again");
+        }
     }
 
     /// It has answered a call.

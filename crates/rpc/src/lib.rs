@@ -10,6 +10,8 @@
 //! * **Limits.** Repetitions are at most a fifth of all calls (a budget per service), so that a service in trouble is not asked more
 //!   than before. A server takes so many calls at once and answers the rest at once with `UNAVAILABLE` and
 //!   `grpc-retry-pushback-ms`, which sends the caller to another instance.
+//! * **Going away.** A server that is about to end says so in every answer for a while, ends answers that have no end, and then finishes
+//!   what it has. Callers ask others from the first word on, so that no call fails because of it.
 //! * **Metrics.** `postrider_rpc_calls` by method and code, `postrider_rpc_repeats` and `postrider_rpc_served` by method,
 //!   `postrider_rpc_shed`.
 //!
@@ -27,5 +29,5 @@ mod tls;
 pub use cluster::{Cluster, Settings};
 pub use deadline::Deadline;
 pub use members::ServiceUrl;
-pub use server::{Admit, Door, Guard, Limits, Server};
+pub use server::{Admit, Door, Ending, Guard, Limits, Server};
 pub use tls::Mutual;

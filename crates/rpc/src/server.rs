@@ -2,20 +2,23 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use hyper::body::Frame;
 use postrider_proto::Call;
 use postrider_runtime::listen::{Acceptor, listen};
 use postrider_runtime::{Identity, Trace};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -23,7 +26,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use crate::deadline::Deadline;
-use crate::fault::PUSHBACK;
+use crate::fault::{LEAVING, PUSHBACK};
 use crate::metrics;
 use crate::tls::{self, Mutual, Wire};
 
@@ -76,6 +79,35 @@ impl Default for Limits {
     }
 }
 
+/// How a listener ends: its callers are told first, so that none of their calls fails.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// From now on answers say that the server goes away, and answers without end are ended.
+    pub notice: CancellationToken,
+    /// No more calls are taken, once the notice has been out for `grace`.
+    pub end: CancellationToken,
+    /// Longer than callers rely on an answer they have had: [`Ending::GRACE`]; zero where nobody would ask another instance.
+    pub grace: Duration,
+}
+
+impl Ending {
+    /// Every caller that relies on an old answer has had another one, or asks how the server is.
+    pub const GRACE: Duration = Duration::from_millis(1500);
+
+    /// Waits until no more calls are taken.
+    async fn come(self) {
+        tokio::select! {
+            biased;
+            () = self.notice.cancelled() => {
+                tokio::time::sleep(self.grace).await;
+                self.end.cancelled().await;
+            }
+            // Without notice nobody could have been told.
+            () = self.end.cancelled() => {}
+        }
+    }
+}
+
 /// A bound listener.
 pub struct Server {
     name: &'static str,
@@ -104,20 +136,15 @@ impl Server {
         &self.addresses
     }
 
-    /// Serves until `drain` is cancelled and the calls that are running have ended.
+    /// Serves until its end has come and the calls that are running have ended.
     ///
     /// # Errors
     /// When a connection cannot be served at all; a caller's own failures only end that caller's connection.
-    pub async fn serve(
-        self,
-        routes: Routes,
-        guard: Guard,
-        limits: Limits,
-        drain: CancellationToken,
-    ) -> Result<()> {
+    pub async fn serve(self, routes: Routes, guard: Guard, limits: Limits, ending: Ending) -> Result<()> {
         let gate = Gate {
             places: Arc::new(Semaphore::new(limits.calls)),
             admit: guard.admit,
+            notice: ending.notice.clone(),
         };
         let serving = self.acceptors.into_iter().map(|acceptor| {
             tonic::transport::Server::builder()
@@ -129,7 +156,7 @@ impl Server {
                 .add_routes(routes.clone())
                 .serve_with_incoming_shutdown(
                     connections(acceptor, guard.door.clone()),
-                    drain.clone().cancelled_owned(),
+                    ending.clone().come(),
                 )
         });
         let ended = futures::future::try_join_all(serving).await;
@@ -184,11 +211,12 @@ async fn shake_hands(door: &Door, tcp: TcpStream) -> Result<Wire> {
     }
 }
 
-/// Lets so many calls in at once, turns the others away, and keeps each one's deadline.
+/// Lets so many calls in at once, turns the others away, keeps each one's deadline, and says when the server goes away.
 #[derive(Clone)]
 struct Gate {
     places: Arc<Semaphore>,
     admit: Option<Admit>,
+    notice: CancellationToken,
 }
 
 impl<S> Layer<S> for Gate {
@@ -239,6 +267,12 @@ where
                 .insert(PUSHBACK, tonic::metadata::MetadataValue::from_static(COME_BACK));
             return Box::pin(std::future::ready(Ok(away.into_http())));
         };
+        let notice = self.gate.notice.clone();
+        if call.endless && notice.is_cancelled() {
+            let mut gone = going_away().into_http();
+            say_leaving(&mut gone);
+            return Box::pin(std::future::ready(Ok(gone)));
+        }
         metrics::served(call.path);
         let deadline = Deadline::of(request.headers()).unwrap_or_else(|| Deadline::after(call.deadline));
         let trace = Trace::of(request.headers());
@@ -254,7 +288,67 @@ where
                 None => answering.await,
             };
             drop(place);
-            answered
+            let mut response = answered?;
+            if notice.is_cancelled() {
+                say_leaving(&mut response);
+            }
+            Ok(match call.endless {
+                true => response.map(|body| Body::new(Endless::new(body, notice))),
+                false => response,
+            })
         })
+    }
+}
+
+fn going_away() -> Status {
+    Status::unavailable("the server goes away")
+}
+
+fn say_leaving(response: &mut Response<Body>) {
+    response
+        .headers_mut()
+        .insert(LEAVING, HeaderValue::from_static("1"));
+}
+
+/// An answer that would have no end: it ends when the server goes away.
+struct Endless {
+    inner: Body,
+    notice: Pin<Box<WaitForCancellationFutureOwned>>,
+    over: bool,
+}
+
+impl Endless {
+    fn new(inner: Body, notice: CancellationToken) -> Self {
+        Self {
+            inner,
+            notice: Box::pin(notice.cancelled_owned()),
+            over: false,
+        }
+    }
+}
+
+impl hyper::body::Body for Endless {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.over {
+            return Poll::Ready(None);
+        }
+        if self.notice.as_mut().poll(cx).is_pending() {
+            return Pin::new(&mut self.inner).poll_frame(cx);
+        }
+        self.over = true;
+        // Whatever it was made from is let go of now.
+        self.inner = Body::empty();
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(Some(
+            going_away()
+                .add_header(&mut trailers)
+                .map(|()| Frame::trailers(trailers)),
+        ))
     }
 }

@@ -15,13 +15,15 @@ use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::mailstore::{
     CreateFolderRequest, CreateFolderResponse, GetAccountRequest, GetAccountResponse,
 };
-use postrider_rpc::{Cluster, Deadline, Door, Guard, Limits, Mutual, Server, Settings};
+use postrider_rpc::{Cluster, Deadline, Door, Ending, Guard, Limits, Mutual, Server, Settings};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::service::Routes;
 use tonic::{Code, Request, Response, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 
 const OPEN: Guard = Guard {
@@ -141,7 +143,12 @@ impl Running {
         let (health, service) = tonic_health::server::health_reporter();
         drop(health);
         let routes = Routes::new(service).add_service(store);
-        let serving = server.serve(routes, guard, limits, drain.clone());
+        let ending = Ending {
+            notice: drain.clone(),
+            end: drain.clone(),
+            grace: Ending::GRACE,
+        };
+        let serving = server.serve(routes, guard, limits, ending);
         let task = runtime.spawn(async move { serving.await.unwrap() });
         drop(entered);
         Self {
@@ -347,6 +354,35 @@ async fn nothing_fails_while_an_instance_drains() {
         caller.await.unwrap();
     }
     (&mut two.task).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_goes_away_is_left_before_it_is_gone_and_what_is_endless_ends_at_once() {
+    let one = Running::start(1, "127.0.0.1:0").await;
+    let two = Running::start(2, "127.0.0.1:0").await;
+    let only_two = cluster(&[two.address], None);
+    let both = cluster(&[one.address, two.address], None);
+    let mut client = client(&both);
+    let account = account_of(&mut client, 2).await;
+    let mut health = HealthClient::new(Link::remote(only_two));
+    let watched = health.watch(HealthCheckRequest::default()).await.unwrap();
+    let mut watched = watched.into_inner();
+    assert!(watched.message().await.unwrap().is_some());
+
+    let told = Instant::now();
+    two.drain.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(1), watched.message()).await;
+    assert_eq!(ended.unwrap().unwrap_err().code(), Code::Unavailable);
+    // It still answers, and says what is coming.
+    assert_eq!(ask(&mut client, account).await.unwrap(), 2);
+    let before = two.count();
+    for _ in 0..20 {
+        assert_eq!(ask(&mut client, account).await.unwrap(), 1);
+    }
+    assert_eq!(two.count(), before);
+    assert!(told.elapsed() < Ending::GRACE && !two.task.is_finished());
+    let again = health.watch(HealthCheckRequest::default()).await;
+    assert_eq!(again.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,20 +17,25 @@ impl Wire {
     /// Connects, without reading a greeting. Tries for a while, since a server may just be starting.
     pub fn connect(address: SocketAddr) -> Self {
         let begin = Instant::now();
-        let stream = loop {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
-                Ok(stream) => break stream,
+        loop {
+            match Self::try_connect(address) {
+                Ok(wire) => return wire,
                 Err(error) if begin.elapsed() > PATIENCE => panic!("cannot connect to {address}: {error}"),
                 Err(_) => pause(Duration::from_millis(20)),
             }
-        };
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
+        }
+    }
+
+    /// Connects, without reading a greeting; an error when nobody takes the connection.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             reader: BufReader::new(stream),
             dialogue: String::new(),
-        }
+        })
     }
 
     /// Sends a line; the CRLF is added.

@@ -21,6 +21,8 @@ use crate::store::Store;
 /// The first wait before a broken stream is opened again; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+/// A stream that has lasted so long had been well: it ended because its mail store did.
+const LASTED: Duration = Duration::from_secs(1);
 /// How long changes of what is watched gather before the stream is told. News of an account in this time are told by the
 /// mail store when it hears of the account, since it is asked for everything after the version that is known.
 const GATHER: Duration = Duration::from_millis(20);
@@ -145,7 +147,7 @@ impl Watcher {
             if let Err(failure) = self.follow(&store).await {
                 tracing::warn!(%failure, "watching accounts was interrupted");
             }
-            if begun.elapsed() > LONGEST_WAIT {
+            if begun.elapsed() > LASTED {
                 wait = FIRST_WAIT;
             }
             // Gateways do not all come back in the same moment.

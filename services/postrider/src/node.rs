@@ -14,6 +14,7 @@ use postrider_runtime::journal::{FileJournal, Journal, NoJournal};
 use postrider_runtime::ops::{Ops, Readiness};
 use postrider_runtime::{Budget, Identity};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Client, Contracts, OperationsService, Others, url_file};
@@ -184,9 +185,11 @@ impl Node {
         };
         readiness.set("node", Err("shutting down".into()));
         drain.cancel();
-        wait_for_all(&mut first, config.limits.drain + LAST_MOMENTS).await;
+        let until = Instant::now() + config.limits.drain + LAST_MOMENTS;
+        wait_for_all(&mut first, until).await;
         end.cancel();
-        wait_for_all(&mut last, LAST_MOMENTS).await;
+        // A message that a slow sender is still at may take as long as sessions may.
+        wait_for_all(&mut last, until.max(Instant::now() + LAST_MOMENTS)).await;
         housekeeping.shutdown().await;
         let _ = std::fs::remove_file(url_file(&config.data_dir));
         tracing::info!("ended");
@@ -263,7 +266,7 @@ async fn first_failure(parts: &mut JoinSet<Result<()>>) -> anyhow::Error {
     std::future::pending().await
 }
 
-async fn wait_for_all(parts: &mut JoinSet<Result<()>>, time: Duration) {
+async fn wait_for_all(parts: &mut JoinSet<Result<()>>, until: Instant) {
     let all_ended = async {
         while let Some(ended) = parts.join_next().await {
             if let Ok(Err(error)) = ended {
@@ -271,7 +274,7 @@ async fn wait_for_all(parts: &mut JoinSet<Result<()>>, time: Duration) {
             }
         }
     };
-    if tokio::time::timeout(time, all_ended).await.is_err() {
+    if tokio::time::timeout_at(until, all_ended).await.is_err() {
         tracing::warn!(parts = parts.len(), "parts of the node did not end in time");
     }
 }

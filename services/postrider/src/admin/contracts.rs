@@ -14,6 +14,7 @@ use postrider_proto::queue::queue_server::QueueServer;
 use postrider_proto::submission::submission_server::SubmissionServer;
 use postrider_proto::{DESCRIPTORS, Link};
 use postrider_runtime::ops::Readiness;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -64,14 +65,18 @@ impl Contracts {
 }
 
 /// Keeps the health service as the node is: serving when every part is ready.
-pub async fn follow(readiness: Readiness, health: HealthReporter) {
+pub async fn follow(readiness: Readiness, health: HealthReporter, drain: CancellationToken) {
     loop {
         let status = match readiness.check() {
-            Ok(()) => ServingStatus::Serving,
-            Err(_) => ServingStatus::NotServing,
+            Ok(()) if !drain.is_cancelled() => ServingStatus::Serving,
+            Ok(()) | Err(_) => ServingStatus::NotServing,
         };
         health.set_service_status("", status).await;
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            // Callers ask at once whether it is still well.
+            () = drain.cancelled(), if status == ServingStatus::Serving => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use postrider_proto::Link;
-use postrider_rpc::{Cluster, Door, Guard, Limits, Mutual, Server, Settings};
+use postrider_rpc::{Cluster, Door, Ending, Guard, Limits, Mutual, Server, Settings};
 use postrider_runtime::Identity;
 use postrider_runtime::config::{Config, Rpc};
 use postrider_runtime::ops::Readiness;
@@ -75,13 +76,25 @@ impl Listeners<'_> {
         }
         addresses.extend(server.addresses().iter().map(|address| (name, *address)));
         let (routes, health) = self.contracts.routes()?;
-        parts
-            .background
-            .push(Box::pin(follow(self.readiness.clone(), health)));
+        parts.background.push(Box::pin(follow(
+            self.readiness.clone(),
+            health,
+            parts.drain.clone(),
+        )));
         let limits = Limits {
             calls: self.config.rpc.calls,
         };
-        let served = server.serve(routes, guard, limits, parts.end.clone());
+        let ending = Ending {
+            notice: parts.drain.clone(),
+            end: parts.end.clone(),
+            // Commands have no other node to ask.
+            grace: if name == "rpc" {
+                Ending::GRACE
+            } else {
+                Duration::ZERO
+            },
+        };
+        let served = server.serve(routes, guard, limits, ending);
         parts.last.push((name, Box::pin(served)));
         Ok(())
     }
