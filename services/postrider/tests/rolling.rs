@@ -187,13 +187,17 @@ fn every_process_is_restarted_under_load_and_nobody_notices() {
             letter: large_letter,
             ..Sender::new(load, 1, BOB, &load.bobs)
         };
+        let sizable = Sender {
+            letter: sizable_letter,
+            ..Sender::new(load, 0, BOB, &load.bobs)
+        };
         let outbound = Sender {
             servers: load.submission.clone(),
             login: Some(ANNS_LOGIN),
             from: ANN,
             ..Sender::new(load, 0, FAR, &load.far)
         };
-        for sender in [slow, outbound, Sender::new(load, 0, EVE, &load.eves)] {
+        for sender in [slow, sizable, outbound, Sender::new(load, 0, EVE, &load.eves)] {
             senders.push(scope.spawn(move || sender.run(load)));
         }
         scope.spawn(|| fetch_by_pop3(load));
@@ -272,6 +276,11 @@ fn restart(node: &mut Node, member: &Member) {
 
 fn letter(from: &str, number: u64) -> String {
     letter_of(from, number, number as usize % 100)
+}
+
+/// Goes to the mail store as a stream, which is gone when it has been sent.
+fn sizable_letter(from: &str, number: u64) -> String {
+    letter_of(from, number, 7_000)
 }
 
 /// Goes to the mail store while it comes in, which takes longer than a mail store takes to end.
@@ -366,15 +375,7 @@ fn work(load: &Load, first: usize) {
         let done = match imap.command(&append) {
             Ok(_) => {
                 load.appended.lock().unwrap().insert(number);
-                imap.command("UID FETCH * (UID FLAGS ENVELOPE)")
-                    .and_then(|lines| {
-                        let uid = lines
-                            .iter()
-                            .find(|line| line.contains("ENVELOPE"))
-                            .map(|line| number_after(line, "UID "));
-                        imap.command(&format!("UID STORE {} +FLAGS (\\Flagged)", uid.unwrap_or(1)))
-                    })
-                    .and_then(|_| imap.command("UID SEARCH UNFLAGGED"))
+                look_and_flag(&mut imap)
             }
             Err(gone) => {
                 load.unanswered.lock().unwrap().insert(number);
@@ -386,6 +387,15 @@ fn work(load: &Load, first: usize) {
         }
         pause(Duration::from_millis(60));
     }
+}
+
+/// Reads the last message and the whole folder's flags, and changes some.
+fn look_and_flag(imap: &mut Imap) -> Result<(), client::Gone> {
+    let lines = imap.command("UID FETCH * (UID FLAGS BODY.PEEK[])")?;
+    let last = lines.iter().find(|line| line.contains("BODY[]"));
+    let uid = number_after(last.expect("the last message"), "UID ");
+    imap.command(&format!("UID STORE {uid} +FLAGS (\\Flagged)"))?;
+    imap.command("UID SEARCH UNFLAGGED").map(drop)
 }
 
 /// What was answered OK is there once; what was not answered was not begun.

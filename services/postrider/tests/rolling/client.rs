@@ -10,6 +10,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A message is sent in pieces of so many bytes.
 const PIECE: usize = 16 << 10;
+/// One of more than so many comes slowly.
+const SLOW: usize = 512 << 10;
 
 /// The server went away between two commands; what was asked last has not been done.
 #[derive(Debug)]
@@ -57,10 +59,11 @@ impl Smtp {
         self.first(&format!("MAIL FROM:<{from}>"), "250")?;
         self.0.command(&format!("RCPT TO:<{to}>"), "250");
         self.0.command("DATA", "354");
-        // What is large comes slowly.
         for piece in message.as_bytes().chunks(PIECE) {
             self.0.send_bytes(piece);
-            pause(Duration::from_millis(if piece.len() == PIECE { 100 } else { 0 }));
+            if message.len() > SLOW {
+                pause(Duration::from_millis(100));
+            }
         }
         self.0.command(".", "250");
         Ok(())
@@ -154,7 +157,7 @@ impl Imap {
     fn finish(&mut self, tag: &str, command: &str) -> Result<Vec<String>, Gone> {
         let mut lines = Vec::new();
         loop {
-            let line = match self.line() {
+            let mut line = match self.line() {
                 Ok(line) => line,
                 Err(Gone) => {
                     let answered = lines.iter().any(|line: &String| line.contains(" FETCH "));
@@ -162,6 +165,11 @@ impl Imap {
                     return Err(Gone);
                 }
             };
+            if let Some((_, size)) = line.strip_suffix('}').and_then(|line| line.rsplit_once('{')) {
+                let literal = self.wire.bytes(size.parse().unwrap());
+                line += &String::from_utf8_lossy(&literal);
+                line += &self.wire.line();
+            }
             match line.strip_prefix(tag) {
                 Some(answer) if answer.starts_with("OK") => return Ok(lines),
                 Some(answer) => panic!("{command} is answered {answer}"),
