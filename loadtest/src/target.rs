@@ -45,6 +45,9 @@ pub struct Target {
     /// Process ids whose trees are sampled for CPU and memory (only on this machine).
     #[serde(default)]
     pub processes: Vec<u32>,
+    /// Process ids of what those stand on and did not write themselves: databases, brokers, balancers. `compare` shows their CPU apart.
+    #[serde(default)]
+    pub engines: Vec<u32>,
     /// Who has a mailbox there.
     pub accounts: Accounts,
     /// Domains whose mail the server is routed to send to the sink: recipients of outbound mail.

@@ -5,6 +5,7 @@
 //! Mail, accounts and queue are in the engines.
 
 mod files;
+mod load;
 mod member;
 mod watch;
 
@@ -25,9 +26,12 @@ imap-gateway, pop3-gateway, mail-store, directory) behind HAProxy, over real Kaf
 
 usage: cargo xtask cluster COMMAND [--directory DIR]
 
-  up [--binary FILE]   start what does not run, wait until everything is ready, print address, ports and password
+  up [--binary FILE] [--load]
+                       start what does not run, wait until everything is ready, print address, ports and password
                        (starts `cargo xtask engines` with the data they have, if they are not up;
-                       builds postrider unless --binary names one; installs Debian packages that are missing)
+                       builds postrider unless --binary names one; installs Debian packages that are missing).
+                       --load: without limits, with accounts and routes for `postrider-loadtest compare --peer`, and
+                       prints where the target file for that is
   down                 stop everything in good order; mail, logs and data stay.
                        The engines are stopped too if `up` has started them
   status               a line for each process: address, process, memory, and whether it is ready
@@ -54,7 +58,7 @@ const VANISH: Duration = Duration::from_secs(20);
 
 /// What the command line asks for.
 pub fn command(arguments: &[&str]) -> Result<(), Failed> {
-    let (mut words, mut directory, mut binary) = (Vec::new(), None, None);
+    let (mut words, mut directory, mut binary, mut load) = (Vec::new(), None, None, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || {
@@ -64,6 +68,7 @@ pub fn command(arguments: &[&str]) -> Result<(), Failed> {
         match *argument {
             "--directory" => directory = Some(value()?),
             "--binary" => binary = Some(value()?),
+            "--load" => load = true,
             "help" | "--help" | "-h" => {
                 println!("{HELP}");
                 return Ok(());
@@ -71,10 +76,10 @@ pub fn command(arguments: &[&str]) -> Result<(), Failed> {
             word => words.push(word),
         }
     }
-    if binary.is_some() && words != ["up"] {
-        return Err(Failed("cluster: --binary is for `up`".into()));
+    if (binary.is_some() || load) && words != ["up"] {
+        return Err(Failed("cluster: --binary and --load are for `up`".into()));
     }
-    let cluster = Cluster::of(directory)?;
+    let cluster = Cluster::of(directory, load)?;
     match words[..] {
         ["up"] => cluster.up(binary),
         ["down"] => cluster.down(),
@@ -95,11 +100,13 @@ struct Cluster {
     home: PathBuf,
     /// What a person adds to a command about it.
     option: String,
+    /// Whether it is to be loaded: see [`load`].
+    load: bool,
     testbed: Testbed,
 }
 
 impl Cluster {
-    fn of(directory: Option<PathBuf>) -> Result<Self, Failed> {
+    fn of(directory: Option<PathBuf>, load: bool) -> Result<Self, Failed> {
         let chosen = directory.clone().unwrap_or_else(|| cache().join("cluster"));
         let home = std::path::absolute(&chosen).map_err(|error| failed(&chosen, &error))?;
         // The path goes into configuration files and command lines.
@@ -114,6 +121,7 @@ impl Cluster {
         Ok(Self {
             option: directory.map_or(String::new(), |_| format!(" --directory {}", home.display())),
             home,
+            load,
             testbed,
         })
     }
@@ -151,6 +159,9 @@ impl Cluster {
         }
         self.users()?;
         self.print();
+        if self.load {
+            self.prepare_load()?;
+        }
         Ok(())
     }
 

@@ -33,6 +33,8 @@ pub trait Hints: Send + Sync + 'static {
     /// All that is announced from now on. The stream may skip announcements when its reader is slow, and then yields
     /// `None` items in their place: "look at everything you watch".
     async fn listen(&self) -> BoxStream<'static, Option<(AccountId, Version)>>;
+    /// Whether what others announce arrives here, as far as is known: then a listener need not look by itself often.
+    fn are_heard(&self) -> bool;
 }
 
 /// Counts that forget: rate limits, penalties, greylists.

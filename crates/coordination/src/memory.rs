@@ -62,6 +62,10 @@ impl Hints for Memory {
         let _ = self.hints.send((account, version));
     }
 
+    fn are_heard(&self) -> bool {
+        true
+    }
+
     async fn listen(&self) -> BoxStream<'static, Option<(AccountId, Version)>> {
         let announcements = self.hints.subscribe();
         futures::stream::unfold(announcements, |mut announcements| async {

@@ -13,7 +13,9 @@ static STATEMENTS: LazyLock<Counter<u64>> = LazyLock::new(|| {
     let meter = global::meter("cql");
     meter
         .u64_counter("cql.statements")
-        .with_description("Requests to the database by kind; a batch is one")
+        .with_description(
+            "Requests to the database by kind and table; a batch is one, of its first statement's table",
+        )
         .build()
 });
 static ERRORS: LazyLock<Counter<u64>> = LazyLock::new(|| {
@@ -72,12 +74,12 @@ struct Slot {
 
 impl Metrics {
     /// A request has ended.
-    pub fn record(&self, kind: Kind, took: Duration, error: Option<&Error>) {
+    pub fn record(&self, kind: Kind, table: &'static str, took: Duration, error: Option<&Error>) {
         let slot = &self.0[kind as usize];
         let name = KeyValue::new("kind", kind.as_str());
         slot.requests.fetch_add(1, Ordering::Relaxed);
         slot.micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
-        STATEMENTS.add(1, std::slice::from_ref(&name));
+        STATEMENTS.add(1, &[name.clone(), KeyValue::new("table", table)]);
         DURATION.record(took.as_secs_f64(), std::slice::from_ref(&name));
         if let Some(error) = error {
             let (counter, outcome) = match error {

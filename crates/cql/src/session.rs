@@ -206,7 +206,8 @@ impl Session {
                 .await
                 .map_err(|error| classify(&error, statement.kind.writes()))
         };
-        self.measured(statement.kind, deadline, work).await
+        self.measured(statement.kind, statement.table(), deadline, work)
+            .await
     }
 
     async fn run_batch(&self, batch: &Batch, kind: Kind) -> Result<Rows> {
@@ -221,20 +222,24 @@ impl Session {
             let result = connected.driver.batch(&request, &batch.values).await;
             result.map_err(|error| classify(&error, true))
         };
-        rows_of(self.measured(kind, deadline, work).await?)
+        let table = batch.statements.first().map_or("none", Statement::table);
+        rows_of(self.measured(kind, table, deadline, work).await?)
     }
 
     /// One request with its deadline, its turn and its figures.
     async fn measured<T>(
         &self,
         kind: Kind,
+        table: &'static str,
         deadline: Instant,
         work: impl AsyncFnOnce(&Connected) -> Result<T>,
     ) -> Result<T> {
         let began = Instant::now();
         let result = self.in_turn(kind, deadline, work).await;
         let took = began.elapsed();
-        self.inner.metrics.record(kind, took, result.as_ref().err());
+        self.inner
+            .metrics
+            .record(kind, table, took, result.as_ref().err());
         match &result {
             Err(error) if error.is_temporary() => self.pace(took).await,
             _ => self.inner.failures.store(0, Ordering::Relaxed),

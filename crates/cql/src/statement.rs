@@ -78,4 +78,30 @@ impl Statement {
     pub const fn cql(&self) -> &'static str {
         self.cql
     }
+
+    /// The table it is about, for metrics.
+    pub fn table(&self) -> &'static str {
+        let mut words = self.cql.split_ascii_whitespace();
+        // `SELECT … FROM table`, `DELETE … FROM table`, `INSERT INTO table`, `UPDATE table`.
+        let _ = words.find(|word| matches!(*word, "FROM" | "INTO" | "UPDATE"));
+        words.next().unwrap_or("none")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_says_its_table() {
+        for cql in [
+            "SELECT version FROM account WHERE account = ? LIMIT 1",
+            "INSERT INTO account (account, kind) VALUES (?, 3) IF NOT EXISTS",
+            "UPDATE account SET version = ? WHERE account = ? IF version = ?",
+            "DELETE FROM account USING TIMESTAMP ? WHERE account = ?",
+        ] {
+            assert_eq!(Statement::read(cql).table(), "account", "{cql}");
+        }
+        assert_eq!(Statement::read("TRUNCATE").table(), "none");
+    }
 }

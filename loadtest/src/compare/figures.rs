@@ -84,6 +84,9 @@ pub struct Figures {
     pub max: f64,
     /// Median of the server's CPU per unit, microseconds.
     pub server_micros: f64,
+    /// Median of the CPU per unit of what the server stands on, microseconds.
+    #[serde(default)]
+    pub engines_micros: f64,
     /// Median of the generator's CPU per unit, microseconds.
     pub generator_micros: f64,
     /// Median of the memory afterwards, bytes.
@@ -153,6 +156,7 @@ impl Figures {
             min: values.iter().copied().reduce(f64::min).unwrap_or_default(),
             max: values.iter().copied().reduce(f64::max).unwrap_or_default(),
             server_micros: median(&all(|sample| per_unit(sample.server_cpu, sample))),
+            engines_micros: median(&all(|sample| per_unit(sample.engines_cpu, sample))),
             generator_micros: median(&all(|sample| per_unit(sample.generator_cpu, sample))),
             memory: median(&all(|sample| sample.memory as f64)),
             rounds,
@@ -230,6 +234,7 @@ mod tests {
             units: 1000,
             seconds: 1.0,
             server_cpu,
+            engines_cpu: 0.0,
             generator_cpu,
             memory: 1 << 20,
         }

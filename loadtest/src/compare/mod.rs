@@ -1,7 +1,7 @@
 //! The same closed-loop work on two systems, interleaved on one machine in one run, reported as ratios.
 //!
 //! A is a Postrider node of our own, embedded and durable; B is whatever a target file describes, most often Postfix and
-//! Dovecot as `cargo xtask peers up` runs them. For every row of the table of work ([`rows`]): prepare both (untimed), then rounds
+//! Dovecot as `cargo xtask peers up` runs them, or a cluster of `cargo xtask cluster up --load`, whose engines' CPU is shown apart. For every row of the table of work ([`rows`]): prepare both (untimed), then rounds
 //! A, B, A, B. A disturbance of the machine then hits a pair, and the ratio of a pair says more than two figures far apart.
 //!
 //! * Closed loop: a connection does its next thing when the last one is answered. That measures capacity; what users feel under a

@@ -39,6 +39,9 @@ pub struct Sample {
     pub seconds: f64,
     /// CPU seconds of the server's processes meanwhile.
     pub server_cpu: f64,
+    /// CPU seconds of what the server stands on (databases, brokers, a balancer), where that is not a part of it.
+    #[serde(default)]
+    pub engines_cpu: f64,
     /// CPU seconds of this process meanwhile (client and sink).
     pub generator_cpu: f64,
     /// Bytes of memory of the server's processes afterwards, shared pages counted once (PSS).
@@ -58,16 +61,20 @@ impl System {
 
     /// A system that runs already.
     pub fn peer(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{}: `cargo xtask peers up` writes one", path.display()))?;
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!(
+                "{}: `cargo xtask peers up` writes one, and `cargo xtask cluster up --load`",
+                path.display()
+            )
+        })?;
         let target: Target = toml::from_str(&text).with_context(|| path.display().to_string())?;
         if target.processes.is_empty() {
             bail!("{}: without `processes` its CPU cannot be told", path.display());
         }
-        for pid in &target.processes {
+        for pid in target.processes.iter().chain(&target.engines) {
             if !Path::new(&format!("/proc/{pid}")).exists() {
                 bail!(
-                    "{} names process {pid}, which does not run: `cargo xtask peers up` starts the peers",
+                    "{} names process {pid}, which does not run: `cargo xtask peers up` and `cargo xtask cluster up --load` start the peers",
                     path.display()
                 );
             }
@@ -133,15 +140,17 @@ impl System {
 
     /// Does work that returns how many units it did; units per second is its value.
     pub fn timed(&self, work: impl FnOnce() -> Result<u64>) -> Result<Sample> {
-        let (server, generator, begin) = (self.cpu(), own_cpu(), Instant::now());
+        let engines = || trees_cpu(&self.target.engines);
+        let (server, under, generator, begin) = (self.cpu(), engines(), own_cpu(), Instant::now());
         let units = work()?;
         let seconds = begin.elapsed().as_secs_f64();
-        let (generator, server) = (own_cpu() - generator, self.cpu() - server);
+        let (generator, server, under) = (own_cpu() - generator, self.cpu() - server, engines() - under);
         Ok(Sample {
             value: units as f64 / seconds.max(1e-9),
             units,
             seconds,
             server_cpu: server.max(0.0),
+            engines_cpu: under.max(0.0),
             generator_cpu: generator,
             memory: self.memory(),
         })
@@ -166,8 +175,12 @@ impl System {
 
     /// CPU seconds its processes have used so far.
     fn cpu(&self) -> f64 {
-        self.target.processes.iter().map(|pid| tree_cpu(*pid)).sum()
+        trees_cpu(&self.target.processes)
     }
+}
+
+fn trees_cpu(processes: &[u32]) -> f64 {
+    processes.iter().map(|pid| tree_cpu(*pid)).sum()
 }
 
 /// Waits without taking a processor.

@@ -19,9 +19,9 @@ impl Display for Markdown<'_> {
         });
         writeln!(
             out,
-            "| Work | {ours} | {theirs} | Ratio (min–max) | CPU per unit: {ours} | {theirs} | generator | Memory: {ours} | {theirs} |"
+            "| Work | {ours} | {theirs} | Ratio (min–max) | CPU per unit: {ours} | {theirs} | their ratio (min–max) | below {theirs} | generator | Memory: {ours} | {theirs} |"
         )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|")?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")?;
         let mut remarks: Vec<&str> = Vec::new();
         for row in &comparison.rows {
             table_row(out, row, [ours, theirs], &mut remarks)?;
@@ -90,14 +90,19 @@ fn table_row<'a>(
     let [our_cpu, their_cpu] =
         figures.map(|figures| cell(figures, |figures| amount::micros(figures.server_micros)));
     let generator = figures.map(|figures| cell(figures, |figures| amount::micros(figures.generator_micros)));
+    let below = cell(figures[1], |figures| match figures.engines_micros {
+        none if none <= 0.0 => "–".into(),
+        micros => amount::micros(micros),
+    });
     let [our_memory, their_memory] =
         figures.map(|figures| cell(figures, |figures| amount::bytes(figures.memory)));
     let failed = if row.failed.is_some() { "**failed**: " } else { "" };
     writeln!(
         out,
-        "| {failed}{}{marks} | {ours} | {theirs} | {} | {our_cpu} | {their_cpu} | {} | {our_memory} | {their_memory} |",
+        "| {failed}{}{marks} | {ours} | {theirs} | {} | {our_cpu} | {their_cpu} | {} | {below} | {} | {our_memory} | {their_memory} |",
         row.title,
         row.ratio.map_or("–".into(), ratio),
+        row.cpu_ratio.map_or("–".into(), ratio),
         generator.join(", "),
     )
 }
@@ -181,6 +186,7 @@ mod tests {
             units: 10,
             seconds: 1.0,
             server_cpu: 0.5,
+            engines_cpu: 0.0,
             generator_cpu: 0.1,
             memory: 1 << 20,
         };

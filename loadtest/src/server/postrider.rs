@@ -220,6 +220,7 @@ impl Postrider {
             tls: Tls::Never,
             metrics: Some(format!("http://{}/metrics", self.listener("ops"))),
             processes: self.pid().into_iter().collect(),
+            engines: Vec::new(),
             accounts: self.options.accounts.clone(),
             remote_domains: self
                 .options

@@ -29,7 +29,8 @@ pub struct Config {
     pub content_grace: Duration,
     /// How often expired rows and unused contents are looked for. Default: 10 minutes.
     pub housekeeping_interval: Duration,
-    /// How often watched accounts are looked at in case a hint was lost; not at all with `sole_instance`. Default: 30 s.
+    /// How often watched accounts are looked at while no hints are heard, and a part of them in case a hint was lost; not at all with
+    /// `sole_instance`. Default: 30 s.
     pub watch_poll: Duration,
 }
 

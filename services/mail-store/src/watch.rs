@@ -2,7 +2,7 @@
 //!
 //! A watcher never waits behind another and never makes a commit wait: what it has not been told yet is one version per
 //! account, however many commits there were. News come from commits in this process, from hints of other instances, and
-//! from a slow poll in case a hint was lost.
+//! from a slow poll in case a hint was lost, which is slower still while hints are heard.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -32,15 +32,21 @@ const SHARDS: usize = 16;
 const MAX_WATCHED: usize = 1_000_000;
 /// How many heads a poll reads at once.
 const PARALLEL: usize = 8;
+/// While hints are heard, a poll looks at one account in so many, the next time at others: whoever dies between a commit and its hint is made up
+/// for in half an hour, and a watched account costs next to nothing.
+const ROUND: u64 = 60;
 
 /// Who watches which account.
 pub(crate) struct Watchers {
+    /// Hints were lost.
+    missed: Notify,
     shards: Vec<Mutex<HashMap<AccountId, Vec<Arc<Board>>>>>,
 }
 
 impl Default for Watchers {
     fn default() -> Self {
         Self {
+            missed: Notify::new(),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -203,7 +209,7 @@ impl Service {
                 match hint {
                     Some((account, version)) => self.watchers.moved(account, version),
                     // Hints were lost.
-                    None => self.look_at_watched().await,
+                    None => self.watchers.missed.notify_one(),
                 }
             }
             // The stream has ended: coordination is away for a moment.
@@ -211,21 +217,33 @@ impl Service {
         }
     }
 
-    /// Looks at all watched accounts now and then, for as long as it is polled.
+    /// Looks at watched accounts now and then, for as long as it is polled: at all of them when hints were lost, and again and again while none
+    /// can be heard.
     pub async fn poll_watched(&self) {
         let mut ticks = tokio::time::interval(self.config.watch_poll);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
+        for turn in 0_u64.. {
+            let missed = tokio::select! {
+                _ = ticks.tick() => false,
+                () = self.watchers.missed.notified() => true,
+            };
             // The only instance knows of every commit by itself.
-            if !self.config.sole_instance {
-                self.look_at_watched().await;
+            if self.config.sole_instance && !missed {
+                continue;
             }
+            let all = missed || !self.hints.are_heard();
+            self.look_at_watched(|account| all || account.get() % ROUND == turn % ROUND)
+                .await;
         }
     }
 
-    async fn look_at_watched(&self) {
-        let watched = futures::stream::iter(self.watchers.watched());
+    async fn look_at_watched(&self, due: impl Fn(AccountId) -> bool) {
+        let watched = self
+            .watchers
+            .watched()
+            .into_iter()
+            .filter(|account| due(*account));
+        let watched = futures::stream::iter(watched.collect::<Vec<_>>());
         watched
             .for_each_concurrent(PARALLEL, |account| async move {
                 match self.engine.head(account).await {

@@ -36,6 +36,10 @@ pub struct Config {
     pub rates: Rates,
     /// Time-outs.
     pub timeouts: Timeouts,
+    /// How long an answer of the directory about an address of ours is believed without asking again. A transaction asks when it
+    /// hears RCPT and may be over minutes later; this is of that kind, and much shorter. Default: 0, which is right where the
+    /// directory is in the same process.
+    pub believed: Duration,
 }
 
 /// How often somebody may do something. 0: no limit.
@@ -85,6 +89,7 @@ impl Default for Config {
             received_lines: 100,
             rates: Rates::default(),
             timeouts: Timeouts::default(),
+            believed: Duration::ZERO,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The directory, asked with a deadline; answers it gave a short while ago stand in for it while it is away.
+//! The directory, asked with a deadline; answers it gave a moment ago are not asked for again, and those of a short while ago stand in
+//! for it while it is away.
 
 use std::time::{Duration, Instant};
 
@@ -20,21 +21,29 @@ const MOST: u64 = 20_000;
 pub(crate) struct Directory {
     link: Link,
     deadline: Duration,
+    believed: Duration,
     known: Cache<String, (ResolveResponse, Instant)>,
 }
 
 impl Directory {
-    pub(crate) fn new(link: Link, deadline: Duration) -> Self {
+    pub(crate) fn new(link: Link, deadline: Duration, believed: Duration) -> Self {
         let known = Cache::builder().max_capacity(MOST).time_to_live(KEPT).build();
         Self {
             link,
             deadline,
+            believed,
             known,
         }
     }
 
     /// What an address means here.
     pub(crate) async fn resolve(&self, address: &str) -> Result<ResolveResponse, Failure> {
+        if !self.believed.is_zero()
+            && let Some((answer, at)) = self.known.get(address)
+            && at.elapsed() < self.believed
+        {
+            return Ok(answer);
+        }
         let mut client = self.client();
         let request = ResolveRequest {
             address: address.into(),
@@ -56,9 +65,12 @@ impl Directory {
         }
     }
 
-    /// Keeps an answer for at least half of [`KEPT`]: to look is much cheaper than to write.
+    /// Keeps an answer for at least half of [`KEPT`]: to look is much cheaper than to write. Where answers are believed for a while their
+    /// time counts, and they come so much more seldom.
     fn remember(&self, address: &str, answer: &ResolveResponse) {
-        let young = |(known, at): (ResolveResponse, Instant)| known == *answer && at.elapsed() < KEPT / 2;
+        let young = |(known, at): (ResolveResponse, Instant)| {
+            self.believed.is_zero() && known == *answer && at.elapsed() < KEPT / 2
+        };
         if !self.known.get(address).is_some_and(young) {
             self.known
                 .insert(address.to_owned(), (answer.clone(), Instant::now()));

@@ -77,7 +77,7 @@ impl Ingress {
         let config = Arc::new(config);
         let store = Store::new(services.mail_store);
         Arc::new(Self {
-            directory: Directory::new(services.directory, config.timeouts.directory),
+            directory: Directory::new(services.directory, config.timeouts.directory, config.believed),
             acceptor: Acceptor::new(store.clone(), services.outbound, services.journal, config.clone()),
             store,
             counters: services.counters,

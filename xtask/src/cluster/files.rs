@@ -75,7 +75,11 @@ impl Cluster {
         let folder = self.folder(member);
         fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;
         let path = folder.join(member.file());
-        fs::write(&path, member.configuration(&self.home, engines)).map_err(|error| failed(&path, &error))
+        let mut text = member.configuration(&self.home, engines);
+        if self.load && matches!(member, Member::Process(..)) {
+            text += &super::load::configuration();
+        }
+        fs::write(&path, text).map_err(|error| failed(&path, &error))
     }
 
     pub(super) fn launch(&self, member: Member) -> Result<(), Failed> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -22,10 +24,15 @@ const MOST_WAITING: usize = 8192;
 /// Hints in one message, 16 bytes each.
 const MOST_TOGETHER: usize = 1024;
 
+/// How long after the link is there it is said that hints were dropped.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Hints that wait to be sent.
 #[derive(Default)]
 pub struct Outbox {
     waiting: Mutex<HashMap<AccountId, Version>>,
+    /// Some were dropped, and those who listen do not know that yet.
+    dropped: AtomicBool,
     wake: Notify,
 }
 
@@ -34,8 +41,8 @@ impl Outbox {
     fn put(&self, account: AccountId, version: Version) {
         let mut waiting = self.waiting.lock();
         if waiting.len() >= MOST_WAITING && !waiting.contains_key(&account) {
-            METRICS.hints_dropped.add(1, &[]);
-            return;
+            drop(waiting);
+            return self.drop_some(1);
         }
         let newest = waiting.entry(account).or_insert(version);
         *newest = version.max(*newest);
@@ -43,23 +50,44 @@ impl Outbox {
         self.wake.notify_one();
     }
 
-    /// Sends what waits, for as long as it is polled. What cannot be sent is dropped.
+    /// So many hints are not sent.
+    fn drop_some(&self, number: u64) {
+        METRICS.hints_dropped.add(number, &[]);
+        self.dropped.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Sends what waits, for as long as it is polled. What cannot be sent is dropped, and that is said once something can be sent again.
     pub async fn publish(self: Arc<Self>, link: Arc<Link>) {
         loop {
             self.wake.notified().await;
+            if self.dropped.load(Ordering::Acquire) {
+                link.is_back().await;
+                // By then the others are back as well.
+                tokio::time::sleep(PAUSE).await;
+                if self.dropped.swap(false, Ordering::AcqRel) && !publish(&link, payload::missed()).await {
+                    self.drop_some(0);
+                    continue;
+                }
+            }
             let waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
             for hints in waiting.chunks(MOST_TOGETHER) {
-                let mut command = ::redis::cmd("PUBLISH");
-                command.arg(&link.channel).arg(payload::encode(hints));
-                let sent = link.call("publish", |mut connection| async move {
-                    command.exec_async(&mut connection).await
-                });
-                if sent.await.is_err() {
-                    METRICS.hints_dropped.add(hints.len() as u64, &[]);
+                if !publish(&link, payload::encode(hints)).await {
+                    self.drop_some(hints.len() as u64);
                 }
             }
         }
     }
+}
+
+/// Whether it was sent.
+async fn publish(link: &Link, payload: Vec<u8>) -> bool {
+    let mut command = ::redis::cmd("PUBLISH");
+    command.arg(&link.channel).arg(payload);
+    let sent = link.call("publish", |mut connection| async move {
+        command.exec_async(&mut connection).await
+    });
+    sent.await.is_ok()
 }
 
 #[async_trait]
@@ -68,8 +96,12 @@ impl Hints for Redis {
         if self.link.is_up() {
             self.outbox.put(account, version);
         } else {
-            METRICS.hints_dropped.add(1, &[]);
+            self.outbox.drop_some(1);
         }
+    }
+
+    fn are_heard(&self) -> bool {
+        self.link.hears()
     }
 
     async fn listen(&self) -> BoxStream<'static, Option<(AccountId, Version)>> {

@@ -66,8 +66,10 @@ pub struct Link {
     answered: AtomicBool,
     connections: AtomicU64,
     listened: AtomicBool,
-    /// The connection that is subscribed to the hints.
-    subscribed: Mutex<u64>,
+    /// The connection that is subscribed to the hints; 0: none yet.
+    subscribed: AtomicU64,
+    /// One subscribes at a time.
+    subscribing: Mutex<()>,
     /// What arrives on the channel of hints.
     pub hints: broadcast::Sender<Heard>,
 }
@@ -93,7 +95,8 @@ impl Link {
             answered: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             listened: AtomicBool::new(false),
-            subscribed: Mutex::new(0),
+            subscribed: AtomicU64::new(0),
+            subscribing: Mutex::new(()),
             hints: broadcast::Sender::new(HINTS_KEPT),
         }
     }
@@ -144,6 +147,12 @@ impl Link {
     /// Whether calls are tried.
     pub fn is_up(&self) -> bool {
         matches!(&*self.state.borrow(), State::Up(..))
+    }
+
+    /// Whether the connection that is up is subscribed to the hints.
+    pub fn hears(&self) -> bool {
+        let subscribed = self.subscribed.load(Ordering::Acquire);
+        matches!(&*self.state.borrow(), State::Up(_, number) if *number == subscribed)
     }
 
     /// Ends: callers fail from now on, the connection closes.
@@ -258,19 +267,19 @@ impl Link {
 
     /// Subscribes unless this connection is subscribed already, or nobody listens.
     async fn subscribe(&self) -> Result<(), NoAnswer> {
-        let mut subscribed = self.subscribed.lock().await;
+        let _alone = self.subscribing.lock().await;
         let number = match &*self.state.borrow() {
             State::Up(_, number) => *number,
             _ => return Ok(()),
         };
-        if *subscribed == number || !self.listened.load(Ordering::SeqCst) {
+        if self.subscribed.load(Ordering::Acquire) == number || !self.listened.load(Ordering::SeqCst) {
             return Ok(());
         }
         self.call("subscribe", |mut connection| async move {
             connection.subscribe(&self.channel).await
         })
         .await?;
-        *subscribed = number;
+        self.subscribed.store(number, Ordering::Release);
         Ok(())
     }
 

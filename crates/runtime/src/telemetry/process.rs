@@ -1,4 +1,4 @@
-//! What the process takes of its machine, under the names Prometheus' own clients use.
+//! What the process takes of its machine, under the names Prometheus' own clients use (the exporter appends `_total`).
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub(super) fn observe() {
         })
         .build();
     meter
-        .f64_observable_counter("process_cpu_seconds_total")
+        .f64_observable_counter("process_cpu_seconds")
         .with_description("Processor time of the process, user and system")
         .with_callback(|counter| {
             if let (Some(user), Some(system)) = (stat_field(13), stat_field(14)) {

@@ -82,6 +82,7 @@ impl Case {
             tls: Tls::Never,
             metrics: None,
             processes: Vec::new(),
+            engines: Vec::new(),
             accounts: Accounts {
                 domain: "hamburger.edu".into(),
                 pattern: "user{}".into(),

@@ -141,7 +141,11 @@ impl Roles<'_> {
             journal: self.journal.clone(),
             budget: self.budget.clone(),
         };
-        let ingress = Ingress::new(postrider_smtp_ingress::Config::from(&**self.config), services);
+        let mut config = postrider_smtp_ingress::Config::from(&**self.config);
+        if !self.config.plays(Role::Directory) {
+            config.believed = BELIEVED;
+        }
+        let ingress = Ingress::new(config, services);
         let listeners = &self.config.listeners;
         for (kind, listener) in [
             (Kind::Mx, &listeners.smtp),
@@ -188,6 +192,10 @@ impl Roles<'_> {
         front.open("imaps", &listeners.imaps, true, imap)
     }
 }
+
+/// How long `smtp-ingress` does not ask a directory elsewhere again about the same recipient: mail comes in bursts. A directory itself
+/// hears of what another one changed later than that.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// The operations of this node.
 pub fn local_operations(operations: OperationsService) -> Link {

@@ -252,3 +252,28 @@ async fn a_full_server_refuses_and_stays() {
     assert!(redis.is_up());
     assert_eq!(redis.get("a").await.unwrap(), 0);
 }
+
+#[tokio::test]
+async fn who_listens_is_told_that_hints_were_dropped() {
+    let server = Server::start(&[]);
+    let said = server.say(&[
+        "ACL", "SETUSER", "mute", "on", "nopass", "~*", "&*", "+@all", "-publish",
+    ]);
+    assert_eq!(said, "OK");
+    let config = with_own_keys(&server.url());
+    let mute = Config {
+        prefix: config.prefix.clone(),
+        ..Config::new(server.url().replace("redis://", "redis://mute:any@"))
+    };
+    let (here, there) = (open(mute).await, open(config).await);
+    let mut hints = there.listen().await;
+    until("hints are heard", async || there.are_heard()).await;
+    while tokio::time::timeout(SOON, hints.next()).await.is_ok() {}
+
+    here.announce(AccountId::new(7), Version(1)).await;
+    let heard = tokio::time::timeout(2 * SOON, hints.next()).await;
+    assert!(heard.is_err(), "it may not publish: {heard:?}");
+    assert_eq!(server.say(&["ACL", "SETUSER", "mute", "+publish"]), "OK");
+    let heard = tokio::time::timeout(Duration::from_secs(20), hints.next()).await;
+    assert_eq!(heard.unwrap(), Some(None), "look at everything");
+}
