@@ -51,7 +51,7 @@ const GOALS: [(&str, Column, u64); 15] = [
     (crate::work::ONE, Column::Calls, 1),
     (crate::work::ONE, Column::Conditional, 1),
     (crate::work::ONE, Column::Writes, 1),
-    (crate::work::AGAIN, Column::Reads, 2),
+    (crate::work::AGAIN, Column::Reads, 3),
     (crate::work::AGAIN, Column::Writes, 0),
     (crate::work::AGAIN, Column::Conditional, 0),
     (crate::work::IDLE, Column::Calls, 0),
@@ -90,7 +90,9 @@ pub fn page(measured: &Measured) -> String {
         page.push('\n');
     }
     page.push_str(
-        "\nIn bold: figures with a goal, and the goal. A login reads the account's row of the directory, SELECT the head and nothing else.\n",
+        "\nIn bold: figures with a goal, and the goal. A login reads the account's row of the directory, SELECT the head and nothing else: once for its \
+         answer, and once more when the gateway begins to watch the account, so that nothing between the two is missed. Further sessions of an account at \
+         the same gateway share the watch.\n",
     );
     let _ = write!(
         page,

@@ -175,8 +175,11 @@ impl Scene {
     }
 
     fn sessions(&mut self) {
-        let again = self.runs(RUNS, |scene, _| drop(scene.session(0)));
+        // They stay: watching begins a moment after SELECT, and only for those who are still there.
+        let mut held = Vec::new();
+        let again = self.runs(RUNS, |scene, number| held.push(scene.session(10 + number)));
         self.note(AGAIN, again);
+        drop(held);
         let fetch = format!("FETCH 1:{MESSAGES} (ENVELOPE)");
         let mut sessions: Vec<Imap> = (0..FEW).map(|number| self.session(number)).collect();
         let first = self.runs(FEW, |_, number| drop(sessions[number].ok(&fetch)));
@@ -202,7 +205,8 @@ impl Scene {
         self.node.restart();
         // Not the processes' first words to each other, but the accounts' first.
         drop(self.session(FEW));
-        let first = self.runs(FEW, |scene, number| drop(scene.session(number)));
+        let mut held = Vec::new();
+        let first = self.runs(FEW, |scene, number| held.push(scene.session(number)));
         self.note(LOGIN, first);
         let first = self.runs(FEW, |scene, number| scene.deliver(&[20 + number], SMALL));
         self.note(FIRST, first);
