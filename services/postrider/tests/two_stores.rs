@@ -214,8 +214,10 @@ fn everything_at_once(node: &Node) {
     let (watched, marked, full) = std::thread::scope(|scope| {
         let scene = &scene;
         let watchers = [0, 1].map(|at| {
-            let address = node.address_of(GATEWAYS[at], "imap");
-            scope.spawn(move || watch(scene, at, address))
+            // There before the first message is.
+            let mut imap = Imap::login(node.address_of(GATEWAYS[at], "imap"), BOB, PASSWORD);
+            assert_eq!(imap.select("INBOX"), 0);
+            scope.spawn(move || watch(scene, at, imap))
         });
         let actors = (0..2 * ACTORS).map(|at| {
             let address = node.address_of(GATEWAYS[at % 2], "imap");
@@ -279,9 +281,7 @@ fn everything_at_once(node: &Node) {
 }
 
 /// Watches the inbox until the last letter: the UIDs, as they came to be seen.
-fn watch(scene: &Scene, at: usize, address: SocketAddr) -> Vec<u32> {
-    let mut imap = Imap::login(address, BOB, PASSWORD);
-    assert_eq!(imap.select("INBOX"), 0);
+fn watch(scene: &Scene, at: usize, mut imap: Imap) -> Vec<u32> {
     let mut seen = Vec::new();
     let last = format!("X-Number: {FOR_BOB}\r\n");
     loop {
