@@ -13,6 +13,7 @@ use scylla::policies::retry::{DefaultRetryPolicy, FallthroughRetryPolicy};
 use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 
+use crate::error::not_connected;
 use crate::{Config, Error, Kind, Result, Tls};
 
 /// How long a connection to a node may take to come about.
@@ -95,7 +96,8 @@ pub(crate) async fn connect(config: &Config, keyspace: Option<&str>) -> Result<D
     if let Some(keyspace) = keyspace {
         builder = builder.use_keyspace(keyspace, true);
     }
-    Ok(builder.build().await?)
+    let built = builder.build().await;
+    built.map_err(|error| not_connected(&error, &config.contact_points))
 }
 
 fn tls_config(tls: &Tls) -> Result<rustls::ClientConfig> {

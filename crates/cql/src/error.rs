@@ -34,21 +34,49 @@ impl From<PrepareError> for Error {
         match &error {
             PrepareError::AllAttemptsFailed {
                 first_attempt: RequestAttemptError::DbError(db, _),
-            } if is_refusal(db) => Error::Refused(error.to_string()),
-            _ => Error::Unavailable(error.to_string()),
+            } if is_refusal(db) => Error::Refused(one_line(&error)),
+            _ => Error::Unavailable(one_line(&error)),
         }
     }
 }
 
-impl From<NewSessionError> for Error {
-    fn from(error: NewSessionError) -> Self {
-        Error::Unavailable(error.to_string())
+/// Why there is no session with these nodes, with what to do: one line, for the log and `/readyz`.
+pub(crate) fn not_connected(error: &NewSessionError, contact_points: &[String]) -> Error {
+    let nodes = contact_points.join(", ");
+    let whole = error.to_string();
+    let refused = ["authentication", "Authentication", "credentials"];
+    if refused.iter().any(|sign| whole.contains(sign)) {
+        let text = format!(
+            "{nodes} refuses the login, check storage.cql.username and storage.cql.password: {}",
+            root(error)
+        );
+        return Error::Unavailable(text);
     }
+    Error::Unavailable(format!(
+        "none of {nodes} can be worked with, check that it runs and storage.cql.contact_points: {}",
+        root(error)
+    ))
+}
+
+/// The innermost reason: the driver tells the whole way to it, over several lines.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    one_line(innermost)
+}
+
+/// The driver's texts have several lines.
+fn one_line(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines.join(" ")
 }
 
 /// What an error of a request says about its outcome. `writes`: the request would have changed something.
 pub(crate) fn classify(error: &ExecutionError, writes: bool) -> Error {
-    let text = error.to_string();
+    let text = one_line(error);
     match error {
         ExecutionError::BadQuery(_) => Error::Refused(text),
         ExecutionError::PrepareError(error) => Error::from(error.clone()),

@@ -26,6 +26,9 @@ use crate::{Config, Error, Kind, Result, Statement};
 /// Pauses between attempts to connect: the first, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long a call waits for a connection once an attempt to connect has failed: who comes while the database is away must not pile up
+/// behind those who came before.
+const AWAY: Duration = Duration::from_secs(1);
 /// How long [`Session::ready`] waits for its read.
 const PROBE: Duration = Duration::from_secs(2);
 /// After temporary failures a call is answered this much later, doubling up to the second: a caller in a tight loop must not keep
@@ -44,8 +47,8 @@ struct Inner {
     connected: OnceLock<Connected>,
     /// Told once it is connected.
     changed: Notify,
-    /// Why it is not connected yet.
-    reason: Mutex<String>,
+    /// Why it is not connected yet, after the first attempt.
+    reason: Mutex<Option<Error>>,
     permits: Semaphore,
     metrics: Metrics,
     /// Temporary failures since the last success.
@@ -59,15 +62,15 @@ struct Connected {
 }
 
 impl Session {
-    /// Begins to connect and returns at once; until it is connected, calls wait as long as their deadlines last. An error means that the
-    /// settings cannot work. Must be called within a tokio runtime.
+    /// Begins to connect and returns at once; until the first attempt has ended, calls wait as long as their deadlines last, while the
+    /// database is away for a second. An error means that the settings cannot work. Must be called within a tokio runtime.
     pub fn open(config: &Config) -> Result<Self> {
         config.validate()?;
         let inner = Arc::new(Inner {
             config: config.clone(),
             connected: OnceLock::new(),
             changed: Notify::new(),
-            reason: Mutex::new("connecting".into()),
+            reason: Mutex::new(None),
             permits: Semaphore::new(config.concurrency),
             metrics: Metrics::default(),
             failures: AtomicU32::new(0),
@@ -79,7 +82,8 @@ impl Session {
     /// Whether the database answers and has the schema this program needs; the error says what is wrong. Takes up to two seconds.
     pub async fn ready(&self) -> Result<()> {
         let Some(connected) = self.inner.connected.get() else {
-            return Err(Error::Unavailable(self.inner.reason.lock().clone()));
+            let reason = self.inner.reason.lock().clone();
+            return Err(reason.unwrap_or_else(|| Error::Unavailable("connecting".into())));
         };
         match tokio::time::timeout(PROBE, schema::check(&connected.driver)).await {
             Ok(result) => result,
@@ -253,7 +257,7 @@ impl Session {
         deadline: Instant,
         work: impl AsyncFnOnce(&Connected) -> Result<T>,
     ) -> Result<T> {
-        let connected = self.connection(deadline).await?;
+        let connected = self.connection_soon(deadline).await?;
         let permit = tokio::time::timeout_at(deadline.into(), self.inner.permits.acquire()).await;
         let Ok(Ok(_permit)) = permit else {
             let text = "too many requests wait for the database";
@@ -276,6 +280,17 @@ impl Session {
         }
     }
 
+    /// The connection, for which nobody waits long while the database is known to be away.
+    async fn connection_soon(&self, deadline: Instant) -> Result<&Connected> {
+        let away = self.inner.reason.lock().is_some();
+        let most = if away {
+            deadline.min(Instant::now() + AWAY)
+        } else {
+            deadline
+        };
+        self.connection(most).await
+    }
+
     async fn connection(&self, deadline: Instant) -> Result<&Connected> {
         loop {
             let changed = self.inner.changed.notified();
@@ -283,7 +298,7 @@ impl Session {
                 return Ok(connected);
             }
             if tokio::time::timeout_at(deadline.into(), changed).await.is_err() {
-                return Err(Error::Unavailable(self.inner.reason.lock().clone()));
+                return Err(self.inner.not_connected());
             }
         }
     }
@@ -305,6 +320,18 @@ impl std::fmt::Debug for Session {
             .field("keyspace", &self.inner.config.keyspace)
             .field("connected", &self.inner.connected.get().is_some())
             .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    /// What a call hears: temporary whatever the reason, since whoever mends it restarts no caller.
+    fn not_connected(&self) -> Error {
+        let text = match self.reason.lock().clone() {
+            None => "connecting".to_owned(),
+            Some(Error::Unavailable(text)) => text,
+            Some(error) => error.to_string(),
+        };
+        Error::Unavailable(text)
     }
 }
 
@@ -347,9 +374,10 @@ async fn keep_connecting(inner: Weak<Inner>) {
                 return;
             }
             Err(error) => {
-                tracing::warn!(%error, contact_points = ?config.contact_points, "not connected to the database, trying again");
+                // Whoever runs the session says it, once, by asking `ready`.
+                tracing::debug!(%error, "not connected to the database, trying again");
                 if let Some(inner) = inner.upgrade() {
-                    *inner.reason.lock() = error.to_string();
+                    *inner.reason.lock() = Some(error);
                 }
             }
         }

@@ -14,7 +14,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -23,6 +23,7 @@ use tracing_subscriber::{Layer, fmt};
 use crate::config::{LogFormat, Telemetry as Config};
 use crate::trace::set_sample_ratio;
 
+mod flood;
 mod process;
 
 /// How often metrics are pushed.
@@ -95,8 +96,12 @@ impl Telemetry {
     }
 
     fn subscribe(&self, config: &Config) -> Result<()> {
-        // What strangers do in a TLS handshake is no warning to an operator; what becomes of the engines' connections is said by our own lines.
-        let filter = format!("rustls=error,scylla=error,rdkafka=off,{}", config.level);
+        // What strangers do in a TLS handshake is no warning to an operator; what becomes of the engines' connections is
+        // said by our own lines, once.
+        let filter = format!(
+            "rustls=error,scylla=off,rdkafka=off,librdkafka=off,{}",
+            config.level
+        );
         let filter = EnvFilter::try_new(filter).context("telemetry.level")?;
         let spans = self.tracers.as_ref().map(|tracers| {
             let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));
@@ -105,7 +110,7 @@ impl Telemetry {
                 .with_filter(ours)
         });
         tracing_subscriber::registry()
-            .with(log_layer(config.log).with_filter(filter))
+            .with(log_layer(config.log).with_filter(filter.and(flood::Flood::default())))
             .with(spans)
             .try_init()
             .context("logging has begun already")

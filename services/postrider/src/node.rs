@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use futures::future::BoxFuture;
-use postrider_embedded::Database;
 use postrider_runtime::config::{Config, Role};
 use postrider_runtime::journal::{FileJournal, Journal, NoJournal};
 use postrider_runtime::ops::{Ops, Readiness};
@@ -25,6 +24,7 @@ mod grpc;
 mod holds;
 mod roles;
 pub mod settings;
+mod watch;
 
 use engines::Engines;
 pub use grpc::mutual;
@@ -32,9 +32,6 @@ use roles::Roles;
 
 /// How long the parts may take to end beyond the sessions' own time.
 const LAST_MOMENTS: Duration = Duration::from_secs(10);
-
-/// How often the store is asked whether it still writes.
-const STORE_WATCH: Duration = Duration::from_secs(2);
 
 /// A part of the node that runs until it is told to drain.
 type Part = BoxFuture<'static, Result<()>>;
@@ -151,12 +148,12 @@ impl Node {
             housekeeping.spawn(part);
         }
         if let Some(database) = self.engines.database.clone() {
-            housekeeping.spawn(watch_store(database, readiness.clone()));
+            housekeeping.spawn(watch::store(database, readiness.clone()));
         }
         if let Some(session) = self.engines.session.clone() {
             readiness.set("database", Err("connecting".into()));
             let readiness = Some(readiness.clone());
-            housekeeping.spawn(watch_engine("database", readiness, move || {
+            housekeeping.spawn(watch::engine("database", readiness, move || {
                 let session = session.clone();
                 async move { session.ready().await.map_err(|error| error.to_string()) }
             }));
@@ -165,9 +162,10 @@ impl Node {
             // Without Kafka mail is still taken in: its rows are durable, and it is sent later.
             let needs = config.plays(Role::DeliveryWorker) && !config.plays(Role::SmtpIngress);
             let readiness = needs.then(|| readiness.clone());
-            housekeeping.spawn(watch_engine("queue", readiness, move || {
-                let kafka = kafka.clone();
-                async move { kafka.ready().await.map_err(|error| error.to_string()) }
+            // Of its rows the line before speaks.
+            housekeeping.spawn(watch::engine("queue", readiness, move || {
+                let wakes = kafka.wakes().map_err(|error| error.to_string());
+                std::future::ready(wakes)
             }));
         }
         if let Some(ops) = ops {
@@ -194,38 +192,6 @@ impl Node {
         let _ = std::fs::remove_file(url_file(&config.data_dir));
         tracing::info!("ended");
         failed.map_or(Ok(()), Err)
-    }
-}
-
-/// A store that has stopped writing (a full or broken disk) takes no mail: load balancers should know.
-async fn watch_store(database: Database, readiness: Readiness) {
-    loop {
-        readiness.set("store", database.stopped().map_or(Ok(()), Err));
-        tokio::time::sleep(STORE_WATCH).await;
-    }
-}
-
-/// Asks an engine elsewhere how it is, and says so in the log when that changes. What it cannot do meanwhile its callers hear
-/// as a temporary error; mail that needs other engines goes on.
-async fn watch_engine<F>(name: &'static str, readiness: Option<Readiness>, ask: impl Fn() -> F)
-where
-    F: Future<Output = Result<(), String>>,
-{
-    let mut before = None;
-    loop {
-        let now = ask().await;
-        if before.as_ref() != Some(&now) {
-            match (&now, &before) {
-                (Ok(()), None) => tracing::info!("the {name} answers"),
-                (Ok(()), Some(_)) => tracing::info!("the {name} answers again"),
-                (Err(why), _) => tracing::warn!("the {name} is not ready: {why}"),
-            }
-            if let Some(readiness) = &readiness {
-                readiness.set(name, now.clone());
-            }
-            before = Some(now);
-        }
-        tokio::time::sleep(STORE_WATCH).await;
     }
 }
 

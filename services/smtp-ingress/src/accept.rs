@@ -229,7 +229,7 @@ impl Acceptor {
             Err(failure) if failure.kind == Kind::Invalid => return Err(Refused::clean(refusal(&failure))),
             Err(failure) => failure.message,
         };
-        tracing::info!(account = %local.account, why, "local delivery goes to the queue");
+        tracing::debug!(account = %local.account, why, "local delivery goes to the queue");
         // The delivery may still succeed, or have succeeded: the unit has its id, so it happens once.
         let content = self.stored(work).await.map_err(|_| Refused::unresolved())?;
         let due = work
@@ -278,7 +278,7 @@ impl Acceptor {
                 }
             }
             Err(failure) => {
-                tracing::info!(unit = %intent_id, %failure, "local deliveries are left to the queue")
+                tracing::debug!(unit = %intent_id, %failure, "local deliveries are left to the queue")
             }
         }
         Ok(())

@@ -179,14 +179,18 @@ impl Reader {
             let metadata = self.consumer.fetch_metadata(None, DEADLINE);
             let found = match &metadata {
                 Ok(metadata) => topics::check(&self.config, metadata),
-                Err(error) => Err(format!("no broker answers: {error}")),
+                Err(error) => Err(format!(
+                    "no broker of {} answers, check that they run and queue.kafka.brokers: {error}",
+                    self.config.brokers.join(", ")
+                )),
             };
             let Err(trouble) = found else {
                 self.teller.send_modify(|known| known.trouble = None);
                 return true;
             };
             if said != trouble {
-                tracing::error!(trouble, brokers = ?self.config.brokers, "the queue cannot work with kafka yet, trying again");
+                // Whoever runs the engine says it, once, by asking `wakes`.
+                tracing::debug!(trouble, "the queue cannot work with kafka yet, trying again");
                 said.clone_from(&trouble);
             }
             self.teller.send_modify(|known| known.trouble = Some(trouble));

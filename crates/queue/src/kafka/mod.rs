@@ -100,6 +100,11 @@ impl Kafka {
     /// Whether rows and topics are there; the error says what is wrong.
     pub async fn ready(&self) -> Result<()> {
         self.inner.table.session.ready().await?;
+        self.wakes()
+    }
+
+    /// Whether the brokers answer and have the topics, as of the last look; the error says what is wrong.
+    pub fn wakes(&self) -> Result<()> {
         match self.inner.control.now().trouble {
             Some(trouble) => Err(Error::Unavailable(format!("kafka: {trouble}"))),
             None => Ok(()),

@@ -60,6 +60,11 @@ impl Process {
         self.environment = environment;
     }
 
+    /// Sets one variable over those; it counts from the next start on.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
     /// A command of the binary in the surroundings of this process.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
