@@ -84,6 +84,11 @@ impl Redis {
     pub fn is_up(&self) -> bool {
         self.link.is_up()
     }
+
+    /// What keeps it from being used, without the password; none while it answers.
+    pub fn trouble(&self) -> Option<String> {
+        self.link.trouble()
+    }
 }
 
 impl std::fmt::Debug for Redis {

@@ -327,6 +327,20 @@ impl Lease {
     }
 }
 
+/// What the answering node's clock says, in milliseconds since the Unix epoch.
+pub(crate) async fn clock(driver: &Driver) -> Result<u64> {
+    let select = "SELECT toTimestamp(now()) FROM system.local";
+    let rows = query(driver, select, Consistency::LocalOne).await?;
+    let first = rows
+        .into_iter()
+        .next()
+        .and_then(|row| row.columns.into_iter().next());
+    match first.flatten() {
+        Some(CqlValue::Timestamp(since)) => Ok(u64::try_from(since.0).unwrap_or(0)),
+        _ => Err(Error::Damaged("the database does not say what time it is".into())),
+    }
+}
+
 async fn applied(driver: &Driver) -> Result<Vec<(u32, String, u64)>> {
     let select = "SELECT version, name, applied FROM schema_migration WHERE component = 'postrider'";
     let rows = query(driver, select, Consistency::LocalQuorum).await?;

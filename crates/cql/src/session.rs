@@ -91,6 +91,18 @@ impl Session {
         }
     }
 
+    /// The clock of the node that answers, in milliseconds since the Unix epoch: as of some moment during this call, of at most two
+    /// seconds.
+    pub async fn clock(&self) -> Result<u64> {
+        let Some(connected) = self.inner.connected.get() else {
+            return Err(self.inner.not_connected());
+        };
+        match tokio::time::timeout(PROBE, schema::clock(&connected.driver)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Unavailable(format!("no answer within {PROBE:?}"))),
+        }
+    }
+
     /// Waits until it is connected, at most so long.
     pub async fn connected(&self, most: Duration) -> Result<()> {
         self.connection(Instant::now() + most).await.map(|_| ())

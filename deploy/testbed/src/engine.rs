@@ -9,6 +9,9 @@ use crate::Failed;
 /// The most nodes a kind of engine has.
 pub(crate) const MOST_NODES: u8 = 3;
 
+/// The node of an engine that one test has for itself.
+const OWN: u8 = 9;
+
 /// What an engine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -52,6 +55,14 @@ impl Engine {
     pub fn new(kind: Kind, node: u8) -> Option<Self> {
         let most = if kind == Kind::Redis { 1 } else { MOST_NODES };
         (1..=most).contains(&node).then_some(Self { kind, node })
+    }
+
+    /// The broker that one test has for itself; it belongs to no testbed.
+    pub(crate) fn own_kafka() -> Self {
+        Self {
+            kind: Kind::Kafka,
+            node: OWN,
+        }
     }
 
     /// Every process of a testbed with so many nodes (1 to 3) of Kafka and of Cassandra.

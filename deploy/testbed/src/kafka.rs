@@ -26,17 +26,23 @@ const METADATA: [u8; 18] = [
     0, 0, 0, 0,
 ];
 
-/// Writes the configuration and formats the data folder; `nodes` is the size of the cluster.
-pub fn configure(engine: Engine, nodes: u8, folder: &Path, java: &Java) -> std::result::Result<(), Failed> {
-    let voters: Vec<String> = (1..=nodes)
+/// Writes the configuration and formats the data folder; `nodes` are those of the cluster.
+pub fn configure(
+    engine: Engine,
+    nodes: &[u8],
+    folder: &Path,
+    java: &Java,
+) -> std::result::Result<(), Failed> {
+    let voters: Vec<String> = nodes
+        .iter()
         .map(|node| format!("{node}@127.0.0.{node}:{CONTROLLER_PORT}"))
         .collect();
     let text = CONFIGURATION
         .replace("@NODE@", &engine.node().to_string())
         .replace("@DIR@", &folder.display().to_string())
         .replace("@VOTERS@", &voters.join(","))
-        .replace("@REPLICAS@", &nodes.to_string())
-        .replace("@MIN_ISR@", &nodes.div_ceil(2).to_string());
+        .replace("@REPLICAS@", &nodes.len().to_string())
+        .replace("@MIN_ISR@", &nodes.len().div_ceil(2).to_string());
     write(folder, "server.properties", &text)?;
     write(folder, "log4j2.properties", LOGGING)?;
     format(folder, java)

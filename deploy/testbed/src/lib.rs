@@ -29,6 +29,7 @@ mod engine;
 mod failed;
 mod java;
 mod kafka;
+mod own;
 mod process;
 mod redis;
 mod testbed;
@@ -36,6 +37,7 @@ mod wire;
 
 pub use engine::{Engine, Kind};
 pub use failed::Failed;
+pub use own::OwnKafka;
 // For other processes that a command leaves in the background, as `cargo xtask cluster` does.
 pub use process::{Process, Record, wait};
 pub use rustix::process::Signal;

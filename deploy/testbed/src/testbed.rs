@@ -281,7 +281,8 @@ impl Testbed {
         let mut command = match engine.kind() {
             Kind::Kafka => {
                 let java = java(Kind::Kafka)?;
-                kafka::configure(engine, nodes, &folder, &java)?;
+                let all: Vec<u8> = (1..=nodes).collect();
+                kafka::configure(engine, &all, &folder, &java)?;
                 kafka::command(engine, &folder, &java)?
             }
             Kind::Cassandra => {
@@ -425,7 +426,7 @@ impl Testbed {
         self.home.join("run").join(engine.to_string())
     }
 
-    fn library(&self) -> PathBuf {
+    pub(crate) fn library(&self) -> PathBuf {
         self.home.join("lib")
     }
 }
@@ -459,7 +460,7 @@ fn ready_alone(engine: Engine, nodes: u8) -> bool {
     }
 }
 
-fn end_now(engine: Engine, process: &Process) -> Result<(), Failed> {
+pub(crate) fn end_now(engine: Engine, process: &Process) -> Result<(), Failed> {
     process.signal(Signal::KILL)?;
     if process.has_ended(VANISH) {
         return Ok(());

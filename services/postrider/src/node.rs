@@ -152,6 +152,7 @@ impl Node {
         }
         if let Some(session) = self.engines.session.clone() {
             readiness.set("database", Err("connecting".into()));
+            housekeeping.spawn(watch::clock(session.clone()));
             let readiness = Some(readiness.clone());
             housekeeping.spawn(watch::engine("database", readiness, move || {
                 let session = session.clone();

@@ -155,6 +155,16 @@ impl Link {
         matches!(&*self.state.borrow(), State::Up(_, number) if *number == subscribed)
     }
 
+    /// Why calls are not tried.
+    pub fn trouble(&self) -> Option<String> {
+        match &*self.state.borrow() {
+            State::Up(..) => None,
+            State::Down(why) => Some(why.to_string()),
+            State::Beginning => Some(format!("redis at {} does not answer yet", self.target.name())),
+            State::Closed => Some("coordination was closed".into()),
+        }
+    }
+
     /// Ends: callers fail from now on, the connection closes.
     pub fn close(&self) {
         self.state.send_replace(State::Closed);

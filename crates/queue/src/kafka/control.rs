@@ -179,10 +179,7 @@ impl Reader {
             let metadata = self.consumer.fetch_metadata(None, DEADLINE);
             let found = match &metadata {
                 Ok(metadata) => topics::check(&self.config, metadata),
-                Err(error) => Err(format!(
-                    "no broker of {} answers, check that they run and queue.kafka.brokers: {error}",
-                    self.config.brokers.join(", ")
-                )),
+                Err(error) => Err(topics::no_broker(&self.config, error)),
             };
             let Err(trouble) = found else {
                 self.teller.send_modify(|known| known.trouble = None);

@@ -47,9 +47,9 @@ use self::metrics::Metrics;
 pub use self::metrics::Statistics;
 use self::producer::Producer;
 use self::topics::Topic;
-pub use self::topics::prepare;
 #[cfg(test)]
 pub(crate) use self::topics::topic_names;
+pub use self::topics::{TopicState, look, prepare};
 use self::units::Table;
 use crate::engine::{Change, Counts, Cursor, Holds, Page, Suspension, Units, WakeUp, WakeUps, Written};
 use crate::queue::Clock;

@@ -26,6 +26,8 @@ const DELAY_NAMES: [&str; 6] = ["10s", "1m", "2m", "4m", "8m", "16m"];
 
 /// How long a request to the brokers about topics may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long to wait for an answer that is only looked at.
+const LOOK: Duration = Duration::from_secs(10);
 const DAY: u64 = 24 * 3600 * 1000;
 
 /// One of the topics.
@@ -95,6 +97,52 @@ impl Topic {
     }
 }
 
+/// How a topic is, and how it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicState {
+    /// Its name.
+    pub name: String,
+    /// Its partitions; 0: it is missing.
+    pub partitions: usize,
+    /// As many as it should have at least.
+    pub needed: usize,
+}
+
+impl TopicState {
+    /// What is wrong with it, and what to do.
+    pub fn trouble(&self) -> Option<String> {
+        let Self {
+            name,
+            partitions,
+            needed,
+        } = self;
+        match *partitions {
+            0 => Some(format!(
+                "topic {name} is missing: `postrider cluster init` makes it"
+            )),
+            there if there < *needed => Some(format!(
+                "topic {name} has {there} partitions instead of {needed}: `postrider cluster init` adds them"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// How all topics are: for `cluster status`. An error when no broker answers.
+pub async fn look(config: &KafkaConfig) -> Result<Vec<TopicState>> {
+    config.validate()?;
+    match partitions(config.client(), LOOK).await {
+        Ok(found) => Ok(states(config, &found)),
+        Err(error) => Err(Error::Unavailable(no_broker(config, &error))),
+    }
+}
+
+/// What to say when the brokers do not answer.
+pub(super) fn no_broker(config: &KafkaConfig, error: &dyn std::fmt::Display) -> String {
+    let brokers = config.brokers.join(", ");
+    format!("no broker of {brokers} answers, check that they run and queue.kafka.brokers: {error}")
+}
+
 /// Names of all topics, for tests that take them away again.
 #[cfg(test)]
 pub(crate) fn topic_names(prefix: &str) -> Vec<String> {
@@ -148,7 +196,7 @@ async fn grow(
     // A topic made a moment ago may not be known to every broker yet.
     let mut tries = 0;
     let found = loop {
-        let found = partitions(config.client()).await?;
+        let found = partitions(config.client(), DEADLINE).await?;
         tries += 1;
         if names
             .iter()
@@ -184,10 +232,10 @@ async fn grow(
 }
 
 /// Names of the topics there are, and their numbers of partitions.
-async fn partitions(client: ClientConfig) -> Result<Vec<(String, usize)>> {
+async fn partitions(client: ClientConfig, deadline: Duration) -> Result<Vec<(String, usize)>> {
     let read = tokio::task::spawn_blocking(move || {
         let admin: AdminClient<DefaultClientContext> = client.create()?;
-        let metadata = admin.inner().fetch_metadata(None, DEADLINE)?;
+        let metadata = admin.inner().fetch_metadata(None, deadline)?;
         Ok(listed(&metadata))
     });
     let read = read
@@ -205,29 +253,23 @@ fn listed(metadata: &Metadata) -> Vec<(String, usize)> {
         .collect()
 }
 
+fn states(config: &KafkaConfig, found: &[(String, usize)]) -> Vec<TopicState> {
+    let state = |topic: Topic| {
+        let name = topic.name(&config.topic_prefix);
+        let there = found.iter().find(|(there, _)| *there == name);
+        TopicState {
+            partitions: there.map_or(0, |(_, partitions)| *partitions),
+            needed: topic.partitions(config) as usize,
+            name,
+        }
+    };
+    Topic::all().into_iter().map(state).collect()
+}
+
 /// Whether all topics are there, with enough partitions; the error says which is not.
 pub(super) fn check(config: &KafkaConfig, metadata: &Metadata) -> std::result::Result<(), String> {
-    let found = listed(metadata);
-    for topic in Topic::all() {
-        let (name, wanted) = (
-            topic.name(&config.topic_prefix),
-            topic.partitions(config) as usize,
-        );
-        match found.iter().find(|(there, _)| *there == name) {
-            None => {
-                return Err(format!(
-                    "topic {name} is missing: `postrider cluster init` makes it"
-                ));
-            }
-            Some((_, there)) if *there < wanted => {
-                return Err(format!(
-                    "topic {name} has {there} partitions instead of {wanted}: `postrider cluster init` adds them"
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
+    let states = states(config, &listed(metadata));
+    states.iter().find_map(TopicState::trouble).map_or(Ok(()), Err)
 }
 
 fn settings(error: rdkafka::error::KafkaError) -> Error {

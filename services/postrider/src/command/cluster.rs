@@ -2,13 +2,16 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
-use postrider_cql::schema::{self, Status};
+use postrider_cql::schema;
 use postrider_runtime::config::{Config, QueueEngine, StorageEngine};
-use serde::Serialize;
 
 use super::{NODE, Place};
 use crate::node::settings;
 use crate::output::Output;
+
+mod report;
+
+use report::Report;
 
 /// Make, bring forward or look at what a cluster's processes share: tables and topics
 ///
@@ -30,19 +33,8 @@ enum Action {
     Init,
     /// Bring the tables to the version this program needs; safe to run again, and twice at once
     Migrate,
-    /// Say which version the tables are at, and which one this program needs
+    /// Say how tables, topics and Redis are, and what to do; fails when tables or topics are not as this program needs them
     Status,
-}
-
-/// What is printed.
-#[derive(Serialize)]
-struct Report {
-    keyspace: String,
-    exists: bool,
-    database: String,
-    version: u32,
-    needed: u32,
-    missing: Vec<String>,
 }
 
 impl Cluster {
@@ -55,19 +47,26 @@ impl Cluster {
             "the configuration is of one machine; a cluster has storage.engine = \"cql\" and queue.engine = \"kafka\""
         );
         let tables = settings::cql(&config);
-        let status = match self.action {
+        let mut output = Output::new(self.json);
+        let report = match self.action {
             Action::Init => {
                 let status = schema::init(&tables).await.context("storage.cql")?;
                 prepare_topics(&config).await?;
-                status
+                Report::new(tables.keyspace, Ok(status))
             }
-            Action::Migrate => schema::migrate(&tables).await.context("storage.cql")?,
-            Action::Status => schema::status(&tables).await.context("storage.cql")?,
+            Action::Migrate => {
+                let status = schema::migrate(&tables).await.context("storage.cql")?;
+                Report::new(tables.keyspace, Ok(status))
+            }
+            Action::Status => report::all(&config, tables).await,
         };
-        let report = Report::new(tables.keyspace, status);
-        let mut output = Output::new(self.json);
         output.record(&report, Report::text)?;
-        output.flush()
+        output.flush()?;
+        ensure!(
+            report.is_well(),
+            "the cluster is not as this program needs it, see above"
+        );
+        Ok(())
     }
 }
 
@@ -78,38 +77,4 @@ async fn prepare_topics(config: &Config) -> Result<()> {
             .context("queue.kafka")?;
     }
     Ok(())
-}
-
-impl Report {
-    fn new(keyspace: String, status: Status) -> Self {
-        Self {
-            keyspace,
-            exists: status.keyspace,
-            database: format!("{:?}", status.dialect),
-            version: status.version,
-            needed: status.needed,
-            missing: status.missing,
-        }
-    }
-
-    fn text(&self) -> String {
-        let Self {
-            keyspace,
-            version,
-            needed,
-            ..
-        } = self;
-        let state = match self {
-            Self { exists: false, .. } => "is not there; make it with `postrider cluster init`".to_owned(),
-            _ if version == needed => format!("is at version {version}, as this program needs it"),
-            _ if version > needed => {
-                format!("is at version {version}, newer than the {needed} of this program: run a newer one")
-            }
-            _ => format!(
-                "is at version {version} and lacks {}; bring it forward with `postrider cluster migrate`",
-                self.missing.join(", ")
-            ),
-        };
-        format!("keyspace {keyspace} ({}) {state}", self.database)
-    }
 }

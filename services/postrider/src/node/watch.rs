@@ -21,6 +21,19 @@ static UP: LazyLock<Gauge<u64>> = LazyLock::new(|| {
         .build()
 });
 
+/// How often clocks are compared.
+const CLOCK_EVERY: Duration = Duration::from_secs(30);
+/// Clocks further apart than this are said to be. Leases of units bear with a few seconds, the queue's minutes with one.
+const CLOCK_BOUND: f64 = 5.0;
+
+static CLOCK: LazyLock<Gauge<f64>> = LazyLock::new(|| {
+    let meter = global::meter("postrider");
+    meter
+        .f64_gauge("postrider_clock_offset_seconds")
+        .with_description("This machine's clock minus that of the database's node asked last")
+        .build()
+});
+
 /// A store that has stopped writing (a full or broken disk) takes no mail: load balancers should know.
 pub async fn store(database: Database, readiness: Readiness) {
     loop {
@@ -49,6 +62,65 @@ where
             readiness.set(name, now);
         }
         tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Compares this machine's clock with the database's: what processes write for each other has times in it.
+pub async fn clock(session: postrider_cql::Session) {
+    let mut apart = false;
+    loop {
+        let begin = Instant::now();
+        let before = now();
+        let Ok(theirs) = session.clock().await else {
+            tokio::time::sleep(EVERY).await;
+            continue;
+        };
+        let offset = Offset::of(before, begin.elapsed(), theirs);
+        CLOCK.record(offset.seconds, &[]);
+        match (offset.exceeds(CLOCK_BOUND), apart) {
+            (true, false) => tracing::warn!(
+                "this machine's clock is {:.1} s {} the database's: run NTP on both; units may be sent late, or twice",
+                offset.seconds.abs(),
+                if offset.seconds > 0.0 {
+                    "ahead of"
+                } else {
+                    "behind"
+                },
+            ),
+            (false, true) => tracing::info!("this machine's clock and the database's agree again"),
+            _ => {}
+        }
+        apart = offset.exceeds(CLOCK_BOUND);
+        tokio::time::sleep(CLOCK_EVERY).await;
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+fn now() -> u64 {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How far our clock is ahead.
+struct Offset {
+    seconds: f64,
+    /// It is known no better than this.
+    within: f64,
+}
+
+impl Offset {
+    /// `theirs` was read at some moment of `took`, which began at `before`.
+    fn of(before: u64, took: Duration, theirs: u64) -> Self {
+        let half = took.as_secs_f64() / 2.0;
+        let between = before as f64 / 1000.0 - theirs as f64 / 1000.0;
+        Self {
+            seconds: between + half,
+            within: half,
+        }
+    }
+
+    fn exceeds(&self, bound: f64) -> bool {
+        self.seconds.abs() - self.within > bound
     }
 }
 
@@ -127,6 +199,17 @@ mod tests {
         );
         assert_eq!(say(200, Err("wrong password")), None);
         assert_eq!(say(202, Ok(())), Some("AnswersAgain".into()));
+    }
+
+    #[test]
+    fn an_offset_is_as_sure_as_the_answer_was_quick() {
+        let second = Duration::from_secs(1);
+        let offset = |before, took, theirs| Offset::of(before, took, theirs);
+        assert!((offset(100_000, second, 100_500).seconds).abs() < 1e-6);
+        assert!(offset(130_000, second, 100_500).exceeds(5.0));
+        assert!(offset(100_000, second, 130_500).exceeds(5.0));
+        // Ours might have been read four seconds before theirs was.
+        assert!(!offset(100_000, 8 * second, 109_000).exceeds(5.0));
     }
 
     #[test]

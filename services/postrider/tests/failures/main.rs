@@ -5,5 +5,11 @@
 //! to engines of the test's own, so that other tests may use the engines meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod clock;
+mod database;
+mod kafka;
+mod redis;
+mod refusals;
+mod roles;
 mod start;
 mod support;

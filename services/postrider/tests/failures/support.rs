@@ -19,6 +19,9 @@ pub const PASSWORD: &str = "hungry";
 pub const LETTER: &str =
     "From: alice@crepes.fr\r\nTo: bob@hamburger.edu\r\nSubject: Condiments\r\n\r\nDo you like ketchup?\r\n";
 
+/// `\0bob@hamburger.edu\0hungry`
+pub const AUTH: &str = "AUTH PLAIN AGJvYkBoYW1idXJnZXIuZWR1AGh1bmdyeQ==";
+
 /// How long a reply may take while something is wrong: the longest deadline of the database (12 s), and a slow machine.
 pub const REPLY: Duration = Duration::from_secs(20);
 
@@ -60,6 +63,11 @@ pub fn database_between(node: &mut Node, names: &[&str]) -> Proxy {
         node.process(name).set(key, proxy.address());
     }
     proxy
+}
+
+/// What a test, which is no asynchronous program, asks of something that is.
+pub fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(work)
 }
 
 /// Sets a variable for all processes.
@@ -205,8 +213,7 @@ pub fn submission(node: &Node) -> Wire {
     let mut wire = Wire::connect(node.address("submission"));
     wire.reply("220");
     wire.command("EHLO client.example", "250");
-    // "\0bob@hamburger.edu\0hungry"
-    wire.command("AUTH PLAIN AGJvYkBoYW1idXJnZXIuZWR1AGh1bmdyeQ==", "235");
+    wire.command(AUTH, "235");
     wire
 }
 
@@ -217,7 +224,7 @@ pub fn letter(wire: &mut Wire, from: &str, to: &[&str]) -> String {
         wire.command(&format!("RCPT TO:<{recipient}>"), "250");
     }
     wire.command("DATA", "354");
-    wire.send_bytes(LETTER.as_bytes());
+    wire.send_bytes(LETTER.replace("alice@crepes.fr", from).as_bytes());
     wire.send(".");
     wire.line()
 }
