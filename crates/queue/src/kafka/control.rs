@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postrider_types::Domain;
 use prost::Message as _;
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Pause between two looks while something is missing.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often brokers and topics are looked at while all is well.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long one poll waits.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -149,12 +151,16 @@ impl Reader {
             tracing::error!(%error, topic, "suspensions cannot be read");
             return;
         }
+        let mut looked = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let polled = self.consumer.poll(POLL);
-            // Where nothing is said any more, nothing would tell that the brokers are back.
-            let troubled = self.teller.borrow().trouble.is_some();
-            if polled.is_none() && troubled && !self.wait_for_topics() {
-                return;
+            // Where nothing is said, nothing would tell that the brokers are gone, or back, or have lost a topic.
+            let due = self.teller.borrow().trouble.is_some() || looked.elapsed() >= LOOK_EVERY;
+            if polled.is_none() && due {
+                if !self.wait_for_topics() {
+                    return;
+                }
+                looked = Instant::now();
             }
             match polled {
                 None => {}

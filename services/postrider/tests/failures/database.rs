@@ -141,21 +141,29 @@ fn silent(node: &mut Node, database: &postrider_cql::testing::Proxy, here: u32) 
 fn deaf(node: &mut Node, database: &postrider_cql::testing::Proxy) {
     // So that nothing needs to be read first.
     let here = all_is_well(node);
+    let mut open = Imap::login(node.address("imap"), BOB, PASSWORD);
+    open.select("INBOX");
     database.set(Mode::Deaf);
     let said = within(SILENT, "DATA", || try_letter(node));
     assert!(said.starts_with("451 4.3.0"), "{said}");
-    let unknown = metric(
-        node.process("mail-store"),
-        "cql_errors_total",
-        "outcome=\"unknown\"",
-    );
-    assert!(unknown > 0.0, "no outcome was unknown");
+    let (_, said) = within(SILENT, "STORE", || open.command("STORE 1 +FLAGS (\\Flagged)"));
+    assert!(said.starts_with("NO [UNAVAILABLE]"), "{said}");
+    let store = node.process("mail-store");
+    eventually("an unknown outcome", MINUTE, || {
+        let unknown = metric(store, "cql_errors_total", "outcome=\"unknown\"");
+        (unknown > 0.0).then_some(())
+    });
     back(node, database);
     eventually("the repetition", MINUTE, || {
         try_letter(node).starts_with("250").then_some(())
     });
     pause(Duration::from_secs(2));
     assert_eq!(inbox(node), here + 1, "once, whether it had happened or not");
+    eventually("the flag", MINUTE, || {
+        let (_, said) = open.command("STORE 1 +FLAGS (\\Flagged)");
+        said.starts_with("OK").then_some(())
+    });
+    assert_eq!(open.search("FLAGGED").len(), 1);
 }
 
 /// Connections that lost something are of no use any more: they are ended, and new ones made.

@@ -124,6 +124,11 @@ fn lost_and_silent(node: &mut Node, kafka: &OwnKafka, peer: &Peer) {
     let here = inbox(node);
     kafka.kill().unwrap();
     not_ready(node, "no broker of 127.0.0.9:19092 answers");
+    // Who only puts wake-ups in notices too.
+    let ingress = node.process("smtp-ingress");
+    eventually("smtp-ingress to miss it", MINUTE, || {
+        (metric(ingress, "postrider_engine_up", "queue") == 0.0).then_some(())
+    });
     let before = metric(
         node.process("smtp-ingress"),
         "postrider_smtp_messages_total",

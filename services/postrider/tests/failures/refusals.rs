@@ -9,7 +9,7 @@ use crate::support::*;
 #[test]
 fn full_too_large_and_unknown_are_told_apart_and_sigterm_lets_everybody_finish() {
     let mut node = cluster(&Wish {
-        more: "[limits]\nmessage_size = 200000\n".into(),
+        more: "[limits]\nmessage_size = \"200000\"\n".into(),
         ..wish()
     });
     node.restart();

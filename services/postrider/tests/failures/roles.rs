@@ -12,11 +12,15 @@ use crate::support::*;
 
 const ELSEWHERE: &str = "dave@elsewhere.example";
 
+/// What is not sent at once is tried again within seconds. (The engine is the cluster's, by environment.)
+const IMPATIENT: &str = "first = \"1s\", max = \"2s\", jitter = 0.0, give_up = \"1h\", warn_after = \"1h\"";
+
 /// A cluster that knows Bob, with a peer that takes mail for others.
 fn with_peer() -> (Node, Peer) {
     let peer = Peer::start(Manner::default());
     let mut node = cluster(&Wish {
         routes: vec![("elsewhere.example".into(), peer.address())],
+        more: format!("[queue]\nengine = \"embedded\"\nretry = {{ {IMPATIENT} }}\n"),
         ..wish()
     });
     node.launch();
@@ -40,7 +44,7 @@ fn a_mail_store_or_a_directory_that_is_killed_is_missed_and_comes_back() {
         letter(&mut smtp(&node), "alice@crepes.fr", &[BOB])
     });
     assert!(said.starts_with("451 4.3.0"), "{said}");
-    // What goes elsewhere needs no mailbox.
+    // What goes elsewhere is in the queue's rows, and waits there: its content is the mail store's to read.
     let said = within(REPLY, "DATA", || letter(&mut submitting, BOB, &[ELSEWHERE]));
     assert!(said.starts_with("250"), "{said}");
     eventually("the letter elsewhere", MINUTE, || {
@@ -74,6 +78,9 @@ fn a_mail_store_or_a_directory_that_is_killed_is_missed_and_comes_back() {
         said.starts_with("OK").then_some(())
     });
     assert_eq!(all_is_well(&node), here + 1);
+    eventually("the letter elsewhere", MINUTE, || {
+        (peer.taken().len() == 1).then_some(())
+    });
 
     node.process("directory").kill();
     let logs = Log::of_all(&mut node);
