@@ -9,23 +9,23 @@ use crate::support::*;
 #[test]
 fn full_too_large_and_unknown_are_told_apart_and_sigterm_lets_everybody_finish() {
     let mut node = cluster(&Wish {
-        more: "[limits]\nmessage_size = \"200000\"\n".into(),
+        more: "[limits]\nmessage_size = \"200KiB\"\n".into(),
         ..wish()
     });
     node.restart();
     node.add_account(BOB, PASSWORD);
     node.add_account("full@hamburger.edu", PASSWORD);
-    node.admin(&["account", "set", "full@hamburger.edu", "--quota", "3000"]);
+    node.admin(&["account", "set", "full@hamburger.edu", "--quota", "4KiB"]);
 
     let mut wire = smtp(&node);
     wire.command("MAIL FROM:<alice@crepes.fr>", "250");
     wire.command("RCPT TO:<nobody@hamburger.edu>", "550 5.1.1");
     wire.command("RSET", "250");
-    wire.command("MAIL FROM:<alice@crepes.fr> SIZE=200001", "552 5.3.4");
+    wire.command("MAIL FROM:<alice@crepes.fr> SIZE=204801", "552 5.3.4");
     // Who does not say the size hears it at the end.
     let long = format!("{LETTER}{}", format!("{}\r\n", "x".repeat(76)).repeat(2700));
     assert!(send(&mut wire, BOB, &long).starts_with("552 5.3.4"));
-    let fits = format!("{LETTER}{}", "y\r\n".repeat(500));
+    let fits = format!("{LETTER}{}", "y\r\n".repeat(800));
     assert!(send(&mut wire, "full@hamburger.edu", &fits).starts_with("250"));
     assert!(send(&mut wire, "full@hamburger.edu", &fits).starts_with("452 4.2.2"));
     let never = format!("{LETTER}{}", "y\r\n".repeat(2000));
