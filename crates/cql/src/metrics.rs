@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
@@ -60,6 +60,45 @@ pub struct Counts {
     pub time: Duration,
 }
 
+/// How a request ended.
+enum Outcome<'a> {
+    Done,
+    Failed(&'a Error),
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Running<'a> {
+    metrics: &'a Metrics,
+    kind: Kind,
+    table: &'static str,
+    began: Instant,
+    ended: bool,
+}
+
+impl Running<'_> {
+    /// It has ended; how long it took.
+    pub fn end(mut self, error: Option<&Error>) -> Duration {
+        self.ended = true;
+        let took = self.began.elapsed();
+        let outcome = error.map_or(Outcome::Done, Outcome::Failed);
+        self.metrics.record(self.kind, self.table, took, outcome);
+        took
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let took = self.began.elapsed();
+            self.metrics
+                .record(self.kind, self.table, took, Outcome::Abandoned);
+        }
+    }
+}
+
 /// Counters of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics([Slot; 4]);
@@ -73,23 +112,34 @@ struct Slot {
 }
 
 impl Metrics {
-    /// A request has ended.
-    pub fn record(&self, kind: Kind, table: &'static str, took: Duration, error: Option<&Error>) {
+    /// A request begins. If its caller goes away before it has ended, it counts as abandoned.
+    pub fn begin(&self, kind: Kind, table: &'static str) -> Running<'_> {
+        Running {
+            metrics: self,
+            kind,
+            table,
+            began: Instant::now(),
+            ended: false,
+        }
+    }
+
+    fn record(&self, kind: Kind, table: &'static str, took: Duration, outcome: Outcome<'_>) {
         let slot = &self.0[kind as usize];
         let name = KeyValue::new("kind", kind.as_str());
         slot.requests.fetch_add(1, Ordering::Relaxed);
         slot.micros.fetch_add(took.as_micros() as u64, Ordering::Relaxed);
         STATEMENTS.add(1, &[name.clone(), KeyValue::new("table", table)]);
         DURATION.record(took.as_secs_f64(), std::slice::from_ref(&name));
-        if let Some(error) = error {
-            let (counter, outcome) = match error {
-                Error::Unknown(_) => (&slot.unknown, "unknown"),
-                Error::Unavailable(_) => (&slot.failed, "unavailable"),
-                Error::Damaged(_) | Error::Refused(_) => (&slot.failed, "refused"),
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            ERRORS.add(1, &[name, KeyValue::new("outcome", outcome)]);
-        }
+        let (counter, outcome) = match outcome {
+            Outcome::Done => return,
+            Outcome::Failed(Error::Unknown(_)) => (&slot.unknown, "unknown"),
+            Outcome::Failed(Error::Unavailable(_)) => (&slot.failed, "unavailable"),
+            Outcome::Failed(Error::Damaged(_) | Error::Refused(_)) => (&slot.failed, "refused"),
+            Outcome::Abandoned if kind.writes() => (&slot.unknown, "abandoned"),
+            Outcome::Abandoned => (&slot.failed, "abandoned"),
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        ERRORS.add(1, &[name, KeyValue::new("outcome", outcome)]);
     }
 
     /// As of now.

@@ -85,9 +85,16 @@ impl Session {
             let reason = self.inner.reason.lock().clone();
             return Err(reason.unwrap_or_else(|| Error::Unavailable("connecting".into())));
         };
+        let silent = |why: &str| {
+            let nodes = self.inner.config.contact_points.join(", ");
+            Error::Unavailable(format!("none of {nodes} answers, check that it runs: {why}"))
+        };
         match tokio::time::timeout(PROBE, schema::check(&connected.driver)).await {
+            Ok(Err(Error::Unknown(why))) => Err(silent(&why)),
+            // What a migration would mend says so itself.
+            Ok(Err(Error::Unavailable(why))) if !why.contains("run `postrider") => Err(silent(&why)),
             Ok(result) => result,
-            Err(_) => Err(Error::Unavailable(format!("no answer within {PROBE:?}"))),
+            Err(_) => Err(silent(&format!("silence for {PROBE:?}"))),
         }
     }
 
@@ -250,12 +257,9 @@ impl Session {
         deadline: Instant,
         work: impl AsyncFnOnce(&Connected) -> Result<T>,
     ) -> Result<T> {
-        let began = Instant::now();
+        let running = self.inner.metrics.begin(kind, table);
         let result = self.in_turn(kind, deadline, work).await;
-        let took = began.elapsed();
-        self.inner
-            .metrics
-            .record(kind, table, took, result.as_ref().err());
+        let took = running.end(result.as_ref().err());
         match &result {
             Err(error) if error.is_temporary() => self.pace(took).await,
             _ => self.inner.failures.store(0, Ordering::Relaxed),

@@ -127,6 +127,10 @@ fn silent(node: &mut Node, database: &postrider_cql::testing::Proxy, here: u32) 
             assert!(said.starts_with("-ERR [SYS/TEMP]"), "{said}");
         });
     });
+    let store = node.process("mail-store");
+    eventually("calls nobody waits for any more are counted", MINUTE, || {
+        (metric(store, "cql_errors_total", "outcome=\"abandoned\"") > 0.0).then_some(())
+    });
     back(node, database);
     // Whether a letter was stored after its 451 was said nobody could know; its repetition makes it one.
     for number in 0..CLIENTS {
@@ -144,26 +148,27 @@ fn deaf(node: &mut Node, database: &postrider_cql::testing::Proxy) {
     let mut open = Imap::login(node.address("imap"), BOB, PASSWORD);
     open.select("INBOX");
     database.set(Mode::Deaf);
-    let said = within(SILENT, "DATA", || try_letter(node));
-    assert!(said.starts_with("451 4.3.0"), "{said}");
-    let (_, said) = within(SILENT, "STORE", || open.command("STORE 1 +FLAGS (\\Flagged)"));
+    // One conditional batch, of which nothing has to be read first, and whose answer is lost.
+    let (_, said) = within(SILENT, "CREATE", || open.command("CREATE Recipes"));
     assert!(said.starts_with("NO [UNAVAILABLE]"), "{said}");
     let store = node.process("mail-store");
     eventually("an unknown outcome", MINUTE, || {
         let unknown = metric(store, "cql_errors_total", "outcome=\"unknown\"");
         (unknown > 0.0).then_some(())
     });
+    let said = within(SILENT, "DATA", || try_letter(node));
+    assert!(said.starts_with("451 4.3.0"), "{said}");
     back(node, database);
     eventually("the repetition", MINUTE, || {
         try_letter(node).starts_with("250").then_some(())
     });
     pause(Duration::from_secs(2));
     assert_eq!(inbox(node), here + 1, "once, whether it had happened or not");
-    eventually("the flag", MINUTE, || {
-        let (_, said) = open.command("STORE 1 +FLAGS (\\Flagged)");
-        said.starts_with("OK").then_some(())
+    eventually("the folder", MINUTE, || {
+        let (_, said) = open.command("CREATE Recipes");
+        (said.starts_with("OK") || said.starts_with("NO [ALREADYEXISTS]")).then_some(())
     });
-    assert_eq!(open.search("FLAGGED").len(), 1);
+    assert_eq!(open.ok("LIST \"\" Recipes").len(), 1, "once, likewise");
 }
 
 /// Connections that lost something are of no use any more: they are ended, and new ones made.

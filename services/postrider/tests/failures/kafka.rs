@@ -173,6 +173,22 @@ fn lost_and_silent(node: &mut Node, kafka: &OwnKafka, peer: &Peer) {
     });
     pause(Duration::from_secs(1));
     assert_eq!(peer.taken().len(), 9, "each once");
+    forgotten(node, kafka, peer);
+}
+
+/// The broker comes back without its data.
+fn forgotten(node: &mut Node, kafka: &OwnKafka, peer: &Peer) {
+    kafka.kill().unwrap();
+    kafka.wipe().unwrap();
+    kafka.start().unwrap();
+    not_ready(node, "is missing: `postrider cluster init` makes it");
+    assert_eq!(within(ACCEPTED, "DATA", || submit(node)), "250");
+    node.admin(&["cluster", "init"]);
+    wait_ready(node);
+    assert_eq!(within(ACCEPTED, "DATA", || submit(node)), "250");
+    eventually("mail goes out without a restart", MINUTE, || {
+        (peer.taken().len() >= 10).then_some(())
+    });
 }
 
 /// Bob writes to Dave; the reply's code.

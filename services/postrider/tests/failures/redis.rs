@@ -45,6 +45,21 @@ fn without_redis_everything_works_and_says_so_once() {
         "mail goes on without it: {said}"
     );
 
+    // Back, and silent: its connections stay, and nobody waits for an answer twice.
+    redis.start("");
+    for process in node.processes() {
+        let what = format!("redis at {}", process.name());
+        eventually(&what, MINUTE, || {
+            (metric(process, "postrider_redis_up", "") == 1.0).then_some(())
+        });
+    }
+    redis.signal("STOP");
+    for _ in 0..3 {
+        here += 1;
+        assert_eq!(within(MINUTE, "a letter", || all_is_well(&node)), here);
+    }
+    redis.kill();
+
     // Back, with a password nobody here knows.
     let logs = Log::of_all(&mut node);
     redis.start("secret");

@@ -133,6 +133,13 @@ impl OwnRedis {
         }
     }
 
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// A command; the first line of the answer.
     pub fn ask(&self, command: &str) -> String {
         let mut wire = Wire::connect(SocketAddr::from(([127, 0, 0, 1], self.port)));
