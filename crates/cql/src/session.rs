@@ -275,7 +275,8 @@ impl Session {
     ) -> Result<T> {
         let connected = self.connection_soon(deadline).await?;
         let permit = tokio::time::timeout_at(deadline.into(), self.inner.permits.acquire()).await;
-        let Ok(Ok(_permit)) = permit else {
+        // Who gets a turn when its time is over sends nothing: those who wait behind a silence must not all be sent at its end.
+        let (Ok(Ok(_permit)), true) = (permit, Instant::now() < deadline) else {
             let text = "too many requests wait for the database";
             return Err(Error::Unavailable(text.into()));
         };

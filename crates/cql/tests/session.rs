@@ -203,6 +203,44 @@ async fn a_lost_answer_is_unknown_and_reads_come_back_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_database_has_few_callers_under_way_and_all_hear_in_time() {
+    let fresh = open().await;
+    let proxy = Proxy::open().await.unwrap();
+    let config = Config {
+        contact_points: vec![proxy.address().into()],
+        read_deadline: Duration::from_secs(2),
+        concurrency: 4,
+        ..fresh.config.clone()
+    };
+    let session = Session::open(&config).unwrap();
+    session.connected(Duration::from_secs(30)).await.unwrap();
+    value(&session, READ, "a").await;
+    proxy.set(Mode::Dead);
+    let began = Instant::now();
+    let callers: Vec<_> = (0..200)
+        .map(|_| {
+            let session = session.clone();
+            tokio::spawn(async move { session.read(READ, ("a",)).await.map(|_| ()) })
+        })
+        .collect();
+    let (mut silent, mut turned_away) = (0, 0);
+    for caller in callers {
+        match caller.await.unwrap() {
+            Err(Error::Unavailable(text)) if text.contains("too many requests wait") => turned_away += 1,
+            Err(Error::Unavailable(_)) => silent += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    // Two seconds, and some for the slowest of the paced answers and a busy machine.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // Those under way when the deadline came, and those that had a turn in the last moment.
+    assert!(
+        turned_away >= 150,
+        "{silent} were under way, {turned_away} were turned away"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_waits_for_its_database_and_says_what_is_missing() {
     let fresh = open().await;
     let proxy = Proxy::open().await.unwrap();
