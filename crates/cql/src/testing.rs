@@ -4,12 +4,11 @@
 //! another, and empties the tables it is told. A changed schema gets new keyspaces.
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+pub use postrider_proxy::{Mode, Proxy};
+use tokio::net::TcpStream;
 
 use crate::connect::connect;
 use crate::{Config, Error, Result, Session, schema};
@@ -127,99 +126,9 @@ async fn take_keyspace() -> Result<(String, File)> {
     }
 }
 
-/// What a [`Proxy`] does with what passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mode {
-    /// Passes it on.
-    Pass = 0,
-    /// Passes requests on and swallows answers: what was asked for happens, and nobody hears of it.
-    Deaf = 1,
-    /// Swallows both.
-    Dead = 2,
-    /// Ends every connection, and new ones at once.
-    Cut = 3,
-}
-
 /// Stands between a session and the tests' database.
-#[derive(Debug)]
-pub struct Proxy {
-    mode: Arc<AtomicU8>,
-    address: String,
-    listener: tokio::task::JoinHandle<()>,
-}
-
-impl Proxy {
-    /// Listens on a free port of the loopback address.
-    pub async fn open() -> Result<Self> {
-        let unavailable = |error: std::io::Error| Error::Unavailable(error.to_string());
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(unavailable)?;
-        let address = listener.local_addr().map_err(unavailable)?.to_string();
-        let mode = Arc::new(AtomicU8::new(Mode::Pass as u8));
-        let shared = mode.clone();
-        let listener = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, shared.clone()));
-            }
-        });
-        Ok(Self {
-            mode,
-            address,
-            listener,
-        })
-    }
-
-    /// `host:port`, to be given to a session as its contact point.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// From now on.
-    pub fn set(&self, mode: Mode) {
-        self.mode.store(mode as u8, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.listener.abort();
-        self.set(Mode::Cut);
-    }
-}
-
-async fn relay(client: TcpStream, mode: Arc<AtomicU8>) {
-    let Ok(server) = TcpStream::connect(CONTACT_POINT).await else {
-        return;
-    };
-    let (from_client, to_client) = client.into_split();
-    let (from_server, to_server) = server.into_split();
-    let requests = pump(from_client, to_server, mode.clone(), Mode::Dead);
-    let answers = pump(from_server, to_client, mode.clone(), Mode::Deaf);
-    let cut = async {
-        while mode.load(Ordering::SeqCst) != Mode::Cut as u8 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::select! {
-        () = requests => {}
-        () = answers => {}
-        () = cut => {}
-    }
-}
-
-/// Passes bytes on until the mode is `swallows` or worse; a connection that lost some is of no use and stays silent.
-async fn pump(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    mode: Arc<AtomicU8>,
-    swallows: Mode,
-) {
-    let mut buffer = vec![0; 64 << 10];
-    let mut silent = false;
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        silent |= mode.load(Ordering::SeqCst) >= swallows as u8;
-        if !silent && to.write_all(&buffer[..count]).await.is_err() {
-            return;
-        }
-    }
+pub async fn proxy() -> Result<Proxy> {
+    let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());
+    let database: SocketAddr = CONTACT_POINT.parse().map_err(|error| unavailable(&error))?;
+    Proxy::open([database]).await.map_err(|error| unavailable(&error))
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use postrider_cql::testing::{Fresh, Mode, Proxy};
+use postrider_cql::testing::{Fresh, Mode, proxy};
 use postrider_cql::{Batch, Conditional, Config, Error, PageState, Session, Statement};
 
 const READ: Statement = Statement::read("SELECT value FROM progress WHERE name = ?");
@@ -152,9 +152,9 @@ async fn a_refusal_is_permanent() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_answer_is_unknown_and_reads_come_back_after_it() {
     let fresh = open().await;
-    let proxy = Proxy::open().await.unwrap();
+    let proxy = proxy().await.unwrap();
     let config = Config {
-        contact_points: vec![proxy.address().into()],
+        contact_points: vec![proxy.address().to_string()],
         read_deadline: Duration::from_secs(2),
         write_deadline: Duration::from_secs(2),
         conditional_deadline: Duration::from_secs(2),
@@ -205,9 +205,9 @@ async fn a_lost_answer_is_unknown_and_reads_come_back_after_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_database_has_few_callers_under_way_and_all_hear_in_time() {
     let fresh = open().await;
-    let proxy = Proxy::open().await.unwrap();
+    let proxy = proxy().await.unwrap();
     let config = Config {
-        contact_points: vec![proxy.address().into()],
+        contact_points: vec![proxy.address().to_string()],
         read_deadline: Duration::from_secs(2),
         concurrency: 4,
         ..fresh.config.clone()
@@ -243,10 +243,10 @@ async fn a_silent_database_has_few_callers_under_way_and_all_hear_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_waits_for_its_database_and_says_what_is_missing() {
     let fresh = open().await;
-    let proxy = Proxy::open().await.unwrap();
+    let proxy = proxy().await.unwrap();
     proxy.set(Mode::Cut);
     let config = Config {
-        contact_points: vec![proxy.address().into()],
+        contact_points: vec![proxy.address().to_string()],
         read_deadline: Duration::from_millis(300),
         ..fresh.config.clone()
     };

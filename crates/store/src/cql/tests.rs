@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use postrider_cql::Config;
-use postrider_cql::testing::{Fresh, Mode, Proxy};
+use postrider_cql::testing::{Fresh, Mode, proxy};
 use postrider_types::{ContentId, Flags, FolderId, Uid, UnitId, Version};
 
 use super::*;
@@ -80,9 +80,9 @@ async fn a_warm_delivery_is_one_content_write_and_one_conditional_batch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_of_unknown_outcome_is_found_or_sent_again() {
     let opened = open().await;
-    let proxy = Proxy::open().await.unwrap();
+    let proxy = proxy().await.unwrap();
     let config = Config {
-        contact_points: vec![proxy.address().into()],
+        contact_points: vec![proxy.address().to_string()],
         conditional_deadline: Duration::from_secs(6),
         ..opened._fresh.config.clone()
     };

@@ -57,10 +57,10 @@ pub fn wish() -> Wish {
 
 /// A way to the database that can be cut, for the processes of these names.
 pub fn database_between(node: &mut Node, names: &[&str]) -> Proxy {
-    let proxy = RUNTIME.block_on(Proxy::open()).unwrap();
+    let proxy = RUNTIME.block_on(postrider_cql::testing::proxy()).unwrap();
     for name in names {
         let key = "POSTRIDER__STORAGE__CQL__CONTACT_POINTS";
-        node.process(name).set(key, proxy.address());
+        node.process(name).set(key, &proxy.address().to_string());
     }
     proxy
 }

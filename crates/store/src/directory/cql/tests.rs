@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_cql::Config;
-use postrider_cql::testing::{Fresh, Mode, Proxy};
+use postrider_cql::testing::{Fresh, Mode, proxy};
 
 use super::*;
 use crate::directory::Credential;
@@ -26,9 +26,9 @@ crate::directory_suite!(open_fresh);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_of_unknown_outcome_is_found_or_sent_again() {
     let (direct, fresh) = open_fresh().await;
-    let proxy = Proxy::open().await.unwrap();
+    let proxy = proxy().await.unwrap();
     let config = Config {
-        contact_points: vec![proxy.address().into()],
+        contact_points: vec![proxy.address().to_string()],
         conditional_deadline: Duration::from_secs(6),
         ..fresh.config.clone()
     };
