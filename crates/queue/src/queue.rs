@@ -15,6 +15,8 @@ use crate::{Destination, Error, NewUnit, Result, RetryPolicy, State, Unit};
 
 /// How often a compare-and-set that lost is tried again with a fresh row.
 const TRIES: usize = 8;
+/// How long after a lease it is looked whether its worker has died.
+const BEHIND_LEASE: Duration = Duration::from_secs(1);
 /// Wake-ups a reconciler reads at a time.
 const RECONCILE_PAGE: usize = 1000;
 
@@ -216,11 +218,31 @@ impl Queue {
     /// The row a wake-up is about, without claiming it. `None`: the wake-up is stale, and has been dropped.
     async fn peek(&self, wake_up: &WakeUp) -> Result<Option<Unit>> {
         let unit = self.inner.units.get(wake_up.unit).await?;
-        let unit = unit.filter(|unit| unit.generation == wake_up.generation);
-        if unit.is_none() {
-            self.inner.wake_ups.done(wake_up.clone()).await;
+        match unit {
+            Some(unit) if unit.generation == wake_up.generation => Ok(Some(unit)),
+            unit => {
+                self.drop_stale(wake_up.clone(), unit.as_ref()).await;
+                Ok(None)
+            }
         }
-        Ok(unit)
+    }
+
+    /// A wake-up that came to nothing is done. When the unit is claimed, that claim's worker may be dead, and this wake-up the last one
+    /// there is: then it is looked again when the lease has passed.
+    async fn drop_stale(&self, wake_up: WakeUp, unit: Option<&Unit>) {
+        let claimed = unit.filter(|unit| {
+            let last = [wake_up.generation, wake_up.generation + 1].contains(&unit.generation);
+            last && unit.state == State::Sending && unit.lease > self.now()
+        });
+        if let Some(unit) = claimed {
+            let due = unit.lease + millis(BEHIND_LEASE);
+            self.wake(vec![WakeUp {
+                due,
+                ..WakeUp::of(unit)
+            }])
+            .await;
+        }
+        self.inner.wake_ups.done(wake_up).await;
     }
 
     /// The rows that wake-ups are about, without claiming them. Stale wake-ups have been dropped.
@@ -232,10 +254,21 @@ impl Queue {
         for wake_up in wake_ups {
             match units.remove(&wake_up.unit) {
                 Some(unit) if unit.generation == wake_up.generation => found.push((wake_up, unit)),
-                _ => self.inner.wake_ups.done(wake_up).await,
+                unit => self.drop_stale(wake_up, unit.as_ref()).await,
             }
         }
         Ok(found)
+    }
+
+    /// A wake-up that could not be looked at, since the rows did not answer, comes again.
+    pub async fn again(&self, wake_up: WakeUp, after: Duration) {
+        let due = self.now().saturating_add(millis(after));
+        let later = WakeUp {
+            due,
+            ..wake_up.clone()
+        };
+        self.wake(vec![later]).await;
+        self.inner.wake_ups.done(wake_up).await;
     }
 
     /// Claims the unit of a wake-up: to be done before connecting anywhere. A wake-up that is stale is dropped.
@@ -265,7 +298,8 @@ impl Queue {
                 wake_up,
             })),
             None => {
-                self.inner.wake_ups.done(wake_up).await;
+                let unit = self.inner.units.get(wake_up.unit).await?;
+                self.drop_stale(wake_up, unit.as_ref()).await;
                 Ok(Claimed::Stale)
             }
         }

@@ -263,6 +263,10 @@ pub struct Kafka {
     pub partitions: u32,
     /// Copies of every partition, when the topics are made. Default: 3.
     pub replication_factor: u32,
+    /// How long after its time a wake-up counts as lost, and how often lost ones are looked for. The clocks of all processes must
+    /// agree to within a fifth of it. Default: 5 minutes.
+    #[serde(with = "duration")]
+    pub find_lost: Duration,
     /// Authorities (PEM) that the brokers' certificates come from: with it, connections are TLS. Needs a build with the
     /// feature `kafka-tls`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -282,6 +286,7 @@ impl Default for Kafka {
             prefix: "postrider".into(),
             partitions: 12,
             replication_factor: 3,
+            find_lost: Duration::from_secs(300),
             ca: None,
             username: String::new(),
             password: Hidden::default(),

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::resolve::{Exchangers, Trouble};
 use crate::routes::{Host, parse_host};
-use crate::shared::Shared;
+use crate::shared::{ASK_AGAIN, Shared};
 use crate::site::{Added, Site};
 use crate::{connect, local};
 
@@ -114,13 +114,20 @@ impl Dispatcher {
 
     /// Reads due units together, and brings each to where it waits.
     async fn place_all(&self, wake_ups: Vec<WakeUp>) {
-        match self.shared.queue.peek_all(wake_ups).await {
+        match self.shared.queue.peek_all(wake_ups.clone()).await {
             Ok(units) => {
                 let placed = units.into_iter().map(|(wake_up, unit)| self.place(wake_up, unit));
                 join_all(placed).await;
             }
             Err(error) => {
-                tracing::warn!(%error, "due units cannot be read; the reconciler finds them again");
+                tracing::warn!(%error, "due units cannot be read; they are tried again");
+                let queue = &self.shared.queue;
+                join_all(
+                    wake_ups
+                        .into_iter()
+                        .map(|wake_up| queue.again(wake_up, ASK_AGAIN)),
+                )
+                .await;
             }
         }
     }

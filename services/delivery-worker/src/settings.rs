@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use postrider_runtime::config::{Config, OutboundTls, Resolver, SystemResolver};
+use postrider_runtime::config::{Config, OutboundTls, QueueEngine, Resolver, SystemResolver};
 use postrider_smtp::client::Timeouts;
 use postrider_types::Domain;
 
@@ -121,6 +121,10 @@ impl Settings {
                 per_destination: outbound.connections_per_destination,
                 in_flight_bytes: config.limits.in_flight_bytes,
                 ..defaults.limits
+            },
+            reconcile_every: match config.queue.engine {
+                QueueEngine::Kafka => config.queue.kafka.find_lost,
+                _ => defaults.reconcile_every,
             },
             drain: config.limits.drain,
             ..defaults

@@ -23,6 +23,8 @@ use crate::settings::Settings;
 use crate::site::Site;
 use crate::{attempt, notify};
 
+/// When a unit is looked at again whose row did not answer.
+pub const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How long to wait until an outcome that could not be recorded is recorded again: at first, and at most.
 const RECORD_AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 /// Outcomes recorded beside their connections at most: what a crash makes us send twice.
@@ -65,7 +67,7 @@ pub struct Speech {
 impl Shared {
     /// Claims a unit that is about to be tried. `None`: it is not to be tried, or not by us.
     pub async fn claim(self: &Arc<Self>, wake_up: WakeUp) -> Option<Claim> {
-        match self.queue.claim(wake_up).await {
+        match self.queue.claim(wake_up.clone()).await {
             Ok(Claimed::Yes(claim)) if claim.only_tells() => {
                 self.finish(claim, Report::default()).await;
                 None
@@ -73,8 +75,8 @@ impl Shared {
             Ok(Claimed::Yes(claim)) => Some(claim),
             Ok(Claimed::Stale | Claimed::Suspended) => None,
             Err(error) => {
-                // The reconciler finds the unit again.
-                tracing::warn!(%error, "a unit could not be claimed");
+                tracing::warn!(%error, "a unit could not be claimed; it is tried again");
+                self.queue.again(wake_up, ASK_AGAIN).await;
                 None
             }
         }

@@ -34,6 +34,9 @@ pub struct KafkaConfig {
     pub patience: Duration,
     /// How old an answer to "how many units" may be. Default: 1 minute.
     pub count_every: Duration,
+    /// How long after its time a wake-up counts as lost. The clocks of all processes must agree to within a fifth of it. Default: 5
+    /// minutes.
+    pub find_lost: Duration,
 }
 
 /// A user (SASL/SCRAM, RFC 5802). Other mechanisms are not supported.
@@ -72,6 +75,7 @@ impl Default for KafkaConfig {
             delivery_timeout: Duration::from_secs(60),
             patience: Duration::from_secs(1),
             count_every: Duration::from_secs(60),
+            find_lost: Duration::from_secs(300),
         }
     }
 }
@@ -125,6 +129,10 @@ impl KafkaConfig {
             (
                 range(self.session_timeout, 1000, 300_000),
                 "session_timeout must be from 1 s to 5 min",
+            ),
+            (
+                range(self.find_lost, 10_000, 3_600_000),
+                "find_lost must be from 10 s to 1 h",
             ),
             (
                 range(self.delivery_timeout, 1000, 600_000),

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ use crate::{Error, Result};
 const POLL: Duration = Duration::from_millis(100);
 /// How often offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// How often it is said that reading fails.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 /// How many records are read before the rest gets a turn.
 const TURN: usize = 500;
 /// How long a look at the topics may take, and the pause between two.
@@ -42,6 +44,8 @@ pub(super) struct Shared {
     /// Something can be taken.
     pub ready: Notify,
     stop: AtomicBool,
+    /// Moves when the brokers may have lost everything: clients begin anew.
+    era: Arc<AtomicU64>,
     /// How many threads run; told when one has ended and its partitions are given up.
     running: watch::Sender<usize>,
 }
@@ -70,11 +74,13 @@ impl Consumer {
         producer: Arc<Producer>,
         metrics: Arc<Metrics>,
         clock: Clock,
+        era: Arc<AtomicU64>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared {
             flight: Mutex::default(),
             ready: Notify::new(),
             stop: AtomicBool::new(false),
+            era,
             running: watch::Sender::new(0),
         });
         for (suffix, topics) in groups() {
@@ -122,6 +128,7 @@ impl Drop for Consumer {
 
 struct Thread {
     client: BaseConsumer<Context>,
+    suffix: &'static str,
     config: KafkaConfig,
     shared: Arc<Shared>,
     names: Arc<HashMap<String, Topic>>,
@@ -131,12 +138,14 @@ struct Thread {
     told: mpsc::UnboundedSender<Moved>,
     hears: mpsc::UnboundedReceiver<Moved>,
     committed: Instant,
+    /// When it was last said that something is wrong.
+    said: Option<Instant>,
 }
 
 impl Thread {
     fn new(
         config: &KafkaConfig,
-        suffix: &str,
+        suffix: &'static str,
         topics: &[Topic],
         shared: &Arc<Shared>,
         producer: &Arc<Producer>,
@@ -145,30 +154,7 @@ impl Thread {
     ) -> Result<Self> {
         let named = |topic: &Topic| (topic.name(&config.topic_prefix), *topic);
         let names: Arc<HashMap<String, Topic>> = Arc::new(topics.iter().map(named).collect());
-        let mut client = config.client();
-        client
-            .set("group.id", format!("{}.{suffix}", config.group))
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set(
-                "session.timeout.ms",
-                config.session_timeout.as_millis().to_string(),
-            )
-            .set(
-                "heartbeat.interval.ms",
-                (config.session_timeout.as_millis() / 4).to_string(),
-            )
-            .set("fetch.wait.max.ms", "500")
-            .set("fetch.message.max.bytes", "262144")
-            .set("queued.max.messages.kbytes", "4096");
-        let context = Context {
-            shared: shared.clone(),
-            names: names.clone(),
-        };
-        let client: BaseConsumer<Context> = client
-            .create_with_context(context)
-            .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))?;
+        let client = client(config, suffix, shared, &names)?;
         #[allow(
             clippy::disallowed_methods,
             reason = "holds one word for each record in flight at most"
@@ -176,6 +162,7 @@ impl Thread {
         let (told, hears) = mpsc::unbounded_channel();
         Ok(Self {
             client,
+            suffix,
             config: config.clone(),
             shared: shared.clone(),
             names,
@@ -185,6 +172,7 @@ impl Thread {
             told,
             hears,
             committed: Instant::now(),
+            said: None,
         })
     }
 
@@ -193,18 +181,54 @@ impl Thread {
     }
 
     fn run(mut self) {
-        if self.wait_for_topics() && self.subscribe() {
-            while !self.shared.stop.load(Ordering::Acquire) {
+        let mut era = self.shared.era.load(Ordering::Acquire);
+        while self.wait_for_topics() && self.subscribe() {
+            while !self.shared.stop.load(Ordering::Acquire) && era == self.shared.era.load(Ordering::Acquire)
+            {
                 self.turn();
             }
-            // What was said in the last moment may still be on its way: then it is read again by the next one.
-            self.hear();
-            self.commit(CommitMode::Sync);
-            self.client.unsubscribe();
+            if self.shared.stop.load(Ordering::Acquire) {
+                // What was said in the last moment may still be on its way: then it is read again by the next one.
+                self.hear();
+                self.commit(CommitMode::Sync);
+                self.client.unsubscribe();
+                break;
+            }
+            era = self.shared.era.load(Ordering::Acquire);
+            self.renew();
         }
         let shared = self.shared.clone();
         drop(self);
         shared.running.send_modify(|running| *running -= 1);
+    }
+
+    /// Says what is wrong, not as often as it is.
+    fn say(&mut self, error: &KafkaError) {
+        if self.said.is_none_or(|when| when.elapsed() > SAY_EVERY) {
+            self.said = Some(Instant::now());
+            tracing::warn!(%error, group = self.suffix, "reading wake-ups");
+        } else {
+            tracing::debug!(%error, group = self.suffix, "reading wake-ups");
+        }
+    }
+
+    /// Another client takes the place of this one, and nothing of what was read counts: a client that knew topics of these names takes
+    /// the new ones, whose leaders' epochs begin anew, for news from the past, and reads nothing.
+    fn renew(&mut self) {
+        tracing::info!(group = self.suffix, "reading the queue's wake-ups anew");
+        // Before the old client goes: it would commit what it has read to the new topics.
+        {
+            let mut flight = self.shared.flight.lock();
+            for topic in self.names.values() {
+                for partition in flight.of_topic(*topic) {
+                    flight.revoke((*topic, partition));
+                }
+            }
+        }
+        match client(&self.config, self.suffix, &self.shared, &self.names) {
+            Ok(client) => drop(std::mem::replace(&mut self.client, client)),
+            Err(error) => tracing::error!(%error, "wake-ups are read by the old client"),
+        }
     }
 
     /// Reads what is there, or waits for it a moment; then does what is due.
@@ -218,7 +242,7 @@ impl Thread {
                     wait = Duration::ZERO;
                 }
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "reading wake-ups");
+                    self.say(&error);
                     break;
                 }
             }
@@ -355,6 +379,38 @@ impl Thread {
         }
         false
     }
+}
+
+fn client(
+    config: &KafkaConfig,
+    suffix: &str,
+    shared: &Arc<Shared>,
+    names: &Arc<HashMap<String, Topic>>,
+) -> Result<BaseConsumer<Context>> {
+    let mut client = config.client();
+    client
+        .set("group.id", format!("{}.{suffix}", config.group))
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set(
+            "session.timeout.ms",
+            config.session_timeout.as_millis().to_string(),
+        )
+        .set(
+            "heartbeat.interval.ms",
+            (config.session_timeout.as_millis() / 4).to_string(),
+        )
+        .set("fetch.wait.max.ms", "500")
+        .set("fetch.message.max.bytes", "262144")
+        .set("queued.max.messages.kbytes", "4096");
+    let context = Context {
+        shared: shared.clone(),
+        names: names.clone(),
+    };
+    client
+        .create_with_context(context)
+        .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))
 }
 
 /// Hears of rebalances, on the thread that polls.

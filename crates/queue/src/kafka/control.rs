@@ -1,4 +1,5 @@
-//! Suspensions: a compacted topic, read whole at start and followed from then on by every process.
+//! Suspensions: a compacted topic, read whole at start and followed from then on by every process. Who reads it is also the one who sees
+//! that topics are missing, makes them, and says when the brokers may have lost everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use prost::Message as _;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::config::KafkaConfig;
-use super::topics::{self, Topic};
+use super::topics::{self, Lack, Topic};
 use crate::engine::Suspension;
 use crate::{Error, Result};
 
@@ -65,19 +68,10 @@ pub(super) fn value(suspension: &Suspension) -> Vec<u8> {
 }
 
 impl Control {
-    /// Begins to read.
-    pub fn open(config: &KafkaConfig) -> Result<Self> {
-        let mut client = config.client();
-        client
-            // Never joined: the one partition is assigned by hand.
-            .set("group.id", format!("{}-control", config.group))
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "earliest")
-            .set("queued.max.messages.kbytes", "1024");
-        let consumer: BaseConsumer = client
-            .create()
-            .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))?;
+    /// Begins to read. `anew` is called when the brokers were away altogether, or topics were: what is there now may have nothing to do
+    /// with what was.
+    pub fn open(config: &KafkaConfig, anew: impl Fn() + Send + 'static) -> Result<Self> {
+        let consumer = consumer(config)?;
         let start = Known {
             trouble: Some("connecting".into()),
             ..Known::default()
@@ -87,8 +81,10 @@ impl Control {
         let reader = Reader {
             consumer,
             config: config.clone(),
+            runtime: Handle::current(),
             teller,
             stop: stop.clone(),
+            anew: Box::new(anew),
         };
         std::thread::Builder::new()
             .name("queue-control".into())
@@ -133,15 +129,23 @@ impl Drop for Control {
 struct Reader {
     consumer: BaseConsumer,
     config: KafkaConfig,
+    /// Makes topics.
+    runtime: Handle,
     teller: watch::Sender<Known>,
     stop: Arc<AtomicBool>,
+    anew: Box<dyn Fn() + Send>,
 }
 
 impl Reader {
-    fn run(self) {
-        if !self.wait_for_topics() {
-            return;
+    fn run(mut self) {
+        let mut lost = false;
+        while self.wait_for_topics(&mut lost) && self.begin() {
+            lost = self.follow();
         }
+    }
+
+    /// Reads from the beginning: after a trouble the topic may be another one of that name.
+    fn begin(&self) -> bool {
         let topic = Topic::Control.name(&self.config.topic_prefix);
         let mut list = TopicPartitionList::new();
         let assigned = list
@@ -149,20 +153,29 @@ impl Reader {
             .and_then(|()| self.consumer.assign(&list));
         if let Err(error) = assigned {
             tracing::error!(%error, topic, "suspensions cannot be read");
-            return;
+            return false;
         }
-        let mut looked = Instant::now();
+        self.teller.send_modify(|known| {
+            known.whole = false;
+            known.next = 0;
+        });
+        true
+    }
+
+    /// Reads until there is trouble and nothing more is said: nothing would tell that the brokers are back. Whether they may have lost
+    /// everything.
+    fn follow(&self) -> bool {
+        let (mut lost, mut looked) = (false, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
-            let polled = self.consumer.poll(POLL);
-            // Where nothing is said, nothing would tell that the brokers are gone, or back, or have lost a topic.
-            let due = self.teller.borrow().trouble.is_some() || looked.elapsed() >= LOOK_EVERY;
-            if polled.is_none() && due {
-                if !self.wait_for_topics() {
-                    return;
+            match self.consumer.poll(POLL) {
+                None if self.teller.borrow().trouble.is_some() => return lost,
+                // Where nothing is said, nothing would tell that the brokers are gone, or have lost a topic.
+                None if looked.elapsed() >= LOOK_EVERY => {
+                    if !self.is_well() {
+                        return lost;
+                    }
+                    looked = Instant::now();
                 }
-                looked = Instant::now();
-            }
-            match polled {
                 None => {}
                 Some(Ok(message)) => self.read(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => self.teller.send_modify(|known| {
@@ -170,36 +183,80 @@ impl Reader {
                     known.trouble = None;
                 }),
                 Some(Err(error)) => {
-                    tracing::debug!(%error, topic, "reading suspensions");
+                    tracing::debug!(%error, "reading suspensions");
+                    lost |= is_another_topic(&error);
                     self.teller
                         .send_modify(|known| known.trouble = Some(error.to_string()));
                 }
             }
         }
+        lost
     }
 
-    /// Waits until all topics are there; false: nobody needs it any more.
-    fn wait_for_topics(&self) -> bool {
+    /// Waits until all topics are there, and makes those that are not; false: nobody needs it any more.
+    fn wait_for_topics(&mut self, lost: &mut bool) -> bool {
         let mut said = String::new();
         while !self.stop.load(Ordering::Relaxed) {
             let metadata = self.consumer.fetch_metadata(None, DEADLINE);
             let found = match &metadata {
                 Ok(metadata) => topics::check(&self.config, metadata),
-                Err(error) => Err(topics::no_broker(&self.config, error)),
+                Err(error) => {
+                    *lost = true;
+                    self.trouble(topics::no_broker(&self.config, error), &mut said);
+                    continue;
+                }
             };
-            let Err(trouble) = found else {
-                self.teller.send_modify(|known| known.trouble = None);
-                return true;
-            };
-            if said != trouble {
-                // Whoever runs the engine says it, once, by asking `wakes`.
-                tracing::debug!(trouble, "the queue cannot work with kafka yet, trying again");
-                said.clone_from(&trouble);
+            match found {
+                Ok(()) => {
+                    if *lost {
+                        self.renew();
+                    }
+                    self.teller.send_modify(|known| known.trouble = None);
+                    return true;
+                }
+                Err(Lack::Partitions(trouble)) => self.trouble(trouble, &mut said),
+                // Who deletes all of Kafka's data shall not have to know that we need topics.
+                Err(Lack::Topic(trouble)) => match self.make(lost) {
+                    Ok(()) => tracing::warn!(
+                        prefix = self.config.topic_prefix,
+                        "topics were missing and have been made; domains that were suspended have to be suspended again"
+                    ),
+                    Err(error) => self.trouble(format!("{trouble}; {error}"), &mut said),
+                },
             }
-            self.teller.send_modify(|known| known.trouble = Some(trouble));
-            std::thread::park_timeout(PAUSE);
         }
         false
+    }
+
+    /// Whether brokers answer, with all topics.
+    fn is_well(&self) -> bool {
+        let metadata = self.consumer.fetch_metadata(None, DEADLINE);
+        metadata.is_ok_and(|metadata| topics::check(&self.config, &metadata).is_ok())
+    }
+
+    fn make(&self, lost: &mut bool) -> Result<()> {
+        *lost = true;
+        self.runtime.block_on(topics::make(&self.config))
+    }
+
+    /// Everybody begins anew with clients that know nothing.
+    fn renew(&mut self) {
+        match consumer(&self.config) {
+            Ok(consumer) => self.consumer = consumer,
+            Err(error) => tracing::error!(%error, "suspensions are read by the old client"),
+        }
+        (self.anew)();
+    }
+
+    /// Says what is wrong, once, and pauses.
+    fn trouble(&self, trouble: String, said: &mut String) {
+        if *said != trouble {
+            // Whoever runs the engine says it, once, by asking `wakes`.
+            tracing::debug!(trouble, "the queue cannot work with kafka yet, trying again");
+            said.clone_from(&trouble);
+        }
+        self.teller.send_modify(|known| known.trouble = Some(trouble));
+        std::thread::park_timeout(PAUSE);
     }
 
     fn read(&self, message: &impl Message) {
@@ -224,4 +281,31 @@ impl Reader {
             };
         });
     }
+}
+
+/// Whether this says that a topic is not the one that it was.
+fn is_another_topic(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    let unknown = [
+        Code::UnknownTopic,
+        Code::UnknownPartition,
+        Code::UnknownTopicOrPartition,
+        Code::UnknownTopicId,
+    ];
+    code.is_some_and(|code| unknown.contains(&code))
+}
+
+fn consumer(config: &KafkaConfig) -> Result<BaseConsumer> {
+    let mut client = config.client();
+    client
+        // Never joined: the one partition is assigned by hand.
+        .set("group.id", format!("{}-control", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "earliest")
+        .set("queued.max.messages.kbytes", "1024");
+    client
+        .create()
+        .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))
 }

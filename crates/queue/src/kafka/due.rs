@@ -9,8 +9,8 @@
 //!   before the row it is about, and taken away after the row that makes it superfluous.
 //! * A note may be about a unit that is gone, or that is due at another time by now: then it is superfluous, and whoever finds it takes it
 //!   away.
-//! * Minutes are looked through [`GRACE`] after they have passed, and notes are written at most [`LATE`] in the past: the clocks of all
-//!   processes must agree to within a minute.
+//! * Minutes are looked through [`KafkaConfig::find_lost`](super::KafkaConfig::find_lost) after they have passed, and notes are written at
+//!   most two fifths of that in the past: the clocks of all processes must agree to within a fifth of it.
 //! * What is written bears the generation of its row as its timestamp, and what is taken away one between two generations: a late write
 //!   cannot hide a newer note.
 
@@ -29,12 +29,6 @@ const HELD: i64 = -1;
 const MINUTE: u64 = 60_000;
 /// How far ahead units are noted at most: longer than the longest wait between two attempts. What is due later is noted again.
 const AHEAD: u64 = 40 * MINUTE;
-/// How far back a note may be written.
-const LATE: u64 = 2 * MINUTE;
-/// How long after its time a wake-up counts as lost.
-const GRACE: u64 = 5 * MINUTE;
-/// When it is looked again after a unit that was found overdue and woken.
-const AGAIN: u64 = 20 * MINUTE;
 /// Rows that counting reads at most; what is due beyond them counts as waiting.
 const COUNTED: usize = 10_000;
 /// Name of the row of `progress` that says where notes begin; with a shard behind it: how far that one was looked through.
@@ -51,7 +45,17 @@ impl Table {
 
     fn minute_at(&self, time: u64) -> i64 {
         let now = self.now();
-        int(time.clamp(now.saturating_sub(LATE), now + AHEAD) / MINUTE)
+        int(time.clamp(now.saturating_sub(self.late()), now + AHEAD) / MINUTE)
+    }
+
+    /// How far back a note may be written.
+    fn late(&self) -> u64 {
+        self.grace / 5 * 2
+    }
+
+    /// When it is looked again after a unit that was found overdue and woken.
+    fn again(&self) -> u64 {
+        self.grace * 4
     }
 
     /// Writes the note of a row that is about to be.
@@ -93,7 +97,7 @@ impl Table {
     /// Says once where notes begin. Before the first one.
     pub(super) async fn begin(&self) -> Result<()> {
         let begun = self.begun.get_or_try_init(|| async {
-            let minute = int(self.now().saturating_sub(GRACE) / MINUTE);
+            let minute = int(self.now().saturating_sub(self.grace) / MINUTE);
             for _ in 0..3 {
                 match self.session.conditional(rows::BEGIN, (PROGRESS, minute)).await? {
                     postrider_cql::Conditional::Unknown(_) => {}
@@ -251,7 +255,7 @@ impl Table {
                 .ok_or_else(|| Error::Invalid("this is no place in the queue".into()))?,
             None => Shard::default(),
         };
-        let passed = int(before.saturating_sub(GRACE) / MINUTE);
+        let passed = int(before.saturating_sub(self.grace) / MINUTE);
         let mut items = Vec::new();
         while at.shard < SHARDS {
             let minute = match at.minute {
@@ -298,9 +302,9 @@ impl Table {
             self.unnote_in(note.minute, id, unit.generation).await?;
             return Ok(None);
         }
-        let overdue = is_overdue(&unit, before.saturating_sub(GRACE));
+        let overdue = is_overdue(&unit, before.saturating_sub(self.grace));
         let minute = match unit.state {
-            _ if overdue => self.minute_at(self.now() + AGAIN),
+            _ if overdue => self.minute_at(self.now() + self.again()),
             State::Sending => self.minute_at(unit.lease.max(self.now())),
             _ => self.minute(&unit),
         };

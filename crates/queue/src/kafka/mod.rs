@@ -32,6 +32,7 @@ mod topics;
 mod units;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -75,6 +76,8 @@ struct Inner {
     producer: Arc<Producer>,
     control: Control,
     metrics: Arc<Metrics>,
+    /// Moves when the brokers may have lost everything.
+    era: Arc<AtomicU64>,
     consumer: Mutex<Option<Arc<Consumer>>>,
 }
 
@@ -83,12 +86,22 @@ impl Kafka {
     pub fn open(config: &KafkaConfig, session: Session, holds: Arc<dyn Holds>, clock: Clock) -> Result<Self> {
         config.validate()?;
         let metrics = Arc::new(Metrics::default());
+        let producer = Arc::new(Producer::open(config, metrics.clone())?);
+        let era = Arc::new(AtomicU64::new(0));
+        let anew = {
+            let (producer, era) = (producer.clone(), era.clone());
+            move || {
+                producer.renew();
+                era.fetch_add(1, Ordering::AcqRel);
+            }
+        };
         let inner = Inner {
-            table: Arc::new(Table::new(session, holds, clock.clone(), config.count_every)),
+            table: Arc::new(Table::new(session, holds, clock.clone(), config)),
             config: config.clone(),
             clock,
-            producer: Arc::new(Producer::open(config, metrics.clone())?),
-            control: Control::open(config)?,
+            producer,
+            control: Control::open(config, anew)?,
+            era,
             metrics,
             consumer: Mutex::default(),
         };
@@ -139,6 +152,7 @@ impl Kafka {
             inner.producer.clone(),
             inner.metrics.clone(),
             inner.clock.clone(),
+            inner.era.clone(),
         )?;
         Ok(consumer.insert(Arc::new(started)).clone())
     }

@@ -1,10 +1,16 @@
-//! Saying wake-ups: one idempotent producer, whose acknowledgements arrive on a thread of its own.
+//! Saying wake-ups: one producer, whose acknowledgements arrive on a thread of its own.
+//!
+//! It is not an idempotent one: a wake-up said twice wakes nobody twice, since the claim decides. And the numbers that make a producer
+//! idempotent are the brokers', who hand them out again when they have lost everything: then such a producer is of no more use, for ever.
+//!
+//! When the brokers have lost everything it is another one from then on: a client that knew topics of these names takes the new ones, whose
+//! leaders' epochs begin anew, for news from the past, and never finds their leaders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rdkafka::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders, OwnedMessage};
@@ -54,7 +60,9 @@ pub(super) struct Opaque {
 
 /// The producer.
 pub(super) struct Producer {
-    client: ThreadedProducer<Context>,
+    client: RwLock<Arc<ThreadedProducer<Context>>>,
+    config: KafkaConfig,
+    metrics: Arc<Metrics>,
     names: Vec<(Topic, String)>,
     patience: Duration,
 }
@@ -72,36 +80,39 @@ struct Context {
 impl Producer {
     /// Does not wait for a broker.
     pub fn open(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<Self> {
-        let mut client = config.client();
-        client
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("linger.ms", "2")
-            .set(
-                "message.timeout.ms",
-                config.delivery_timeout.as_millis().to_string(),
-            )
-            .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "65536");
-        let context = Context {
-            metrics,
-            began: Instant::now(),
-            moved: AtomicU64::new(0),
-            under_way: AtomicU64::new(0),
-            said: Mutex::new(None),
-        };
-        let client = client
-            .create_with_context(context)
-            .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))?;
         let names = Topic::all()
             .into_iter()
             .map(|topic| (topic, topic.name(&config.topic_prefix)))
             .collect();
         Ok(Self {
-            client,
+            client: RwLock::new(Arc::new(client(config, metrics.clone())?)),
+            config: config.clone(),
+            metrics,
             names,
             patience: config.patience,
         })
+    }
+
+    /// Begins anew: the brokers may have lost everything. If they have not, what is under way still arrives.
+    pub fn renew(&self) {
+        let new = match client(&self.config, self.metrics.clone()) {
+            Ok(new) => Arc::new(new),
+            Err(error) => {
+                return tracing::error!(%error, "there is no new producer; the old one may not be heard");
+            }
+        };
+        let old = std::mem::replace(&mut *self.client.write(), new);
+        let patience = Timeout::After(self.config.delivery_timeout);
+        let spawned = std::thread::Builder::new()
+            .name("queue-old".into())
+            .spawn(move || drop(old.flush(patience)));
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "wake-ups under way are lost; the reconciler will find their units");
+        }
+    }
+
+    fn client(&self) -> Arc<ThreadedProducer<Context>> {
+        self.client.read().clone()
     }
 
     /// Hands wake-ups over and waits a moment for the brokers' word. An error means that not all were taken over; those that were may
@@ -114,7 +125,7 @@ impl Producer {
             self.send(topic, &record, Purpose::Said(sender))?;
             answers.push(answer);
         }
-        if self.client.context().is_stuck() {
+        if self.client().context().is_stuck() {
             return Ok(());
         }
         let all = async {
@@ -199,7 +210,7 @@ impl Producer {
 
     /// Waits until everything handed over has ended, at most so long.
     pub fn flush(&self, most: Duration) {
-        if let Err(error) = self.client.flush(Timeout::After(most)) {
+        if let Err(error) = self.client().flush(Timeout::After(most)) {
             tracing::warn!(%error, "wake-ups are left unsaid; the reconciler will find their units");
         }
     }
@@ -219,9 +230,10 @@ impl Producer {
         &self,
         record: BaseRecord<'_, K, [u8], Box<Opaque>>,
     ) -> Result<()> {
-        self.client.context().begins();
-        self.client.send(record).map_err(|(error, record)| {
-            let context = self.client.context();
+        let client = self.client();
+        client.context().begins();
+        client.send(record).map_err(|(error, record)| {
+            let context = client.context();
             context.under_way.fetch_sub(1, Ordering::Relaxed);
             context.metrics.lost(record.delivery_opaque.topic);
             Error::Unavailable(format!("kafka: {error}"))
@@ -232,6 +244,29 @@ impl Producer {
         let found = self.names.iter().find(|(named, _)| *named == topic);
         found.map_or("", |(_, name)| name)
     }
+}
+
+fn client(config: &KafkaConfig, metrics: Arc<Metrics>) -> Result<ThreadedProducer<Context>> {
+    let mut client = config.client();
+    client
+        .set("acks", "all")
+        .set("linger.ms", "2")
+        .set(
+            "message.timeout.ms",
+            config.delivery_timeout.as_millis().to_string(),
+        )
+        .set("queue.buffering.max.messages", "100000")
+        .set("queue.buffering.max.kbytes", "65536");
+    let context = Context {
+        metrics,
+        began: Instant::now(),
+        moved: AtomicU64::new(0),
+        under_way: AtomicU64::new(0),
+        said: Mutex::new(None),
+    };
+    client
+        .create_with_context(context)
+        .map_err(|error| Error::Invalid(format!("kafka settings: {error}")))
 }
 
 impl Context {

@@ -153,14 +153,14 @@ pub(crate) fn topic_names(prefix: &str) -> Vec<String> {
 /// harm. Permanent errors say what the brokers refuse.
 pub async fn prepare(config: &KafkaConfig) -> Result<()> {
     config.validate()?;
-    let admin: AdminClient<DefaultClientContext> = config.client().create().map_err(settings)?;
-    let options = AdminOptions::new()
-        .operation_timeout(Some(DEADLINE))
-        .request_timeout(Some(DEADLINE));
-    let names: Vec<(Topic, String)> = Topic::all()
-        .into_iter()
-        .map(|topic| (topic, topic.name(&config.topic_prefix)))
-        .collect();
+    make(config).await?;
+    grow(config).await
+}
+
+/// Makes the topics that are missing. Running it again, or twice at once, does no harm.
+pub(super) async fn make(config: &KafkaConfig) -> Result<()> {
+    let (admin, options) = admin(config)?;
+    let names = names(config);
     let in_sync = config.replication_factor.saturating_sub(1).max(1).to_string();
     let (week, month) = ((7 * DAY).to_string(), (30 * DAY).to_string());
     let make: Vec<NewTopic<'_>> = names
@@ -184,15 +184,24 @@ pub async fn prepare(config: &KafkaConfig) -> Result<()> {
             Err((name, code)) => return Err(refused(&name, code)),
         }
     }
-    grow(config, &admin, &options, &names).await
+    Ok(())
 }
 
-async fn grow(
-    config: &KafkaConfig,
-    admin: &AdminClient<DefaultClientContext>,
-    options: &AdminOptions,
-    names: &[(Topic, String)],
-) -> Result<()> {
+fn names(config: &KafkaConfig) -> Vec<(Topic, String)> {
+    let named = |topic: Topic| (topic, topic.name(&config.topic_prefix));
+    Topic::all().into_iter().map(named).collect()
+}
+
+fn admin(config: &KafkaConfig) -> Result<(AdminClient<DefaultClientContext>, AdminOptions)> {
+    let admin = config.client().create().map_err(settings)?;
+    let options = AdminOptions::new()
+        .operation_timeout(Some(DEADLINE))
+        .request_timeout(Some(DEADLINE));
+    Ok((admin, options))
+}
+
+async fn grow(config: &KafkaConfig) -> Result<()> {
+    let ((admin, options), names) = (admin(config)?, names(config));
     // A topic made a moment ago may not be known to every broker yet.
     let mut tries = 0;
     let found = loop {
@@ -211,7 +220,7 @@ async fn grow(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
-    for (topic, name) in names {
+    for (topic, name) in &names {
         let wanted = topic.partitions(config) as usize;
         let there = found.iter().find(|(there, _)| there == name);
         if there.is_none_or(|(_, number)| *number >= wanted) {
@@ -219,7 +228,7 @@ async fn grow(
         }
         let more = NewPartitions::new(name, wanted);
         for result in admin
-            .create_partitions(&[more], options)
+            .create_partitions(&[more], &options)
             .await
             .map_err(unavailable)?
         {
@@ -266,10 +275,31 @@ fn states(config: &KafkaConfig, found: &[(String, usize)]) -> Vec<TopicState> {
     Topic::all().into_iter().map(state).collect()
 }
 
-/// Whether all topics are there, with enough partitions; the error says which is not.
-pub(super) fn check(config: &KafkaConfig, metadata: &Metadata) -> std::result::Result<(), String> {
+/// What the brokers lack, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// A topic.
+    Topic(String),
+    /// Partitions of one.
+    Partitions(String),
+}
+
+/// Whether all topics are there, with enough partitions.
+pub(super) fn check(config: &KafkaConfig, metadata: &Metadata) -> std::result::Result<(), Lack> {
     let states = states(config, &listed(metadata));
-    states.iter().find_map(TopicState::trouble).map_or(Ok(()), Err)
+    let lack = |state: &TopicState| {
+        state.trouble().map(|trouble| match state.partitions {
+            0 => Lack::Topic(trouble),
+            _ => Lack::Partitions(trouble),
+        })
+    };
+    // One that is missing first: that can be helped.
+    let (missing, others): (Vec<_>, Vec<_>) = states.iter().partition(|state| state.partitions == 0);
+    missing
+        .into_iter()
+        .chain(others)
+        .find_map(lack)
+        .map_or(Ok(()), Err)
 }
 
 fn settings(error: rdkafka::error::KafkaError) -> Error {

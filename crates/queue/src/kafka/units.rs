@@ -14,6 +14,7 @@ use postrider_cql::{Conditional, CqlValue, Session, Statement};
 use postrider_types::{ContentId, UnitId};
 use tokio::sync::{Mutex, OnceCell};
 
+use super::config::KafkaConfig;
 use super::rows::{self, Row, bigint, id as id_value};
 use crate::engine::{Change, Counts, Holds, Written};
 use crate::queue::Clock;
@@ -37,6 +38,8 @@ pub(super) struct Table {
     clock: Clock,
     counted: Mutex<Option<Counted>>,
     count_every: Duration,
+    /// How long after its time a wake-up counts as lost, milliseconds.
+    pub grace: u64,
 }
 
 struct Counted {
@@ -54,14 +57,15 @@ enum Inserted {
 }
 
 impl Table {
-    pub fn new(session: Session, holds: Arc<dyn Holds>, clock: Clock, count_every: Duration) -> Self {
+    pub fn new(session: Session, holds: Arc<dyn Holds>, clock: Clock, config: &KafkaConfig) -> Self {
         Self {
             session,
             begun: OnceCell::new(),
             holds,
             clock,
             counted: Mutex::default(),
-            count_every,
+            count_every: config.count_every,
+            grace: crate::machine::millis(config.find_lost),
         }
     }
 

@@ -32,6 +32,7 @@ pub fn kafka(config: &Config) -> KafkaConfig {
         group: format!("{}-workers", kafka.prefix),
         partitions: kafka.partitions,
         replication_factor: kafka.replication_factor,
+        find_lost: kafka.find_lost,
         scram: (!kafka.username.is_empty()).then(|| Scram {
             user: kafka.username.clone(),
             password: Secret::new(kafka.password.expose()),
