@@ -243,7 +243,8 @@ impl Lane {
 async fn work(service: &Arc<Service>, account: &Arc<Account>, mut jobs: Vec<Box<dyn Job>>) {
     let gate = account.gate.lock().await;
     let done = attempts(service, account, &mut jobs).await;
-    let never = matches!(&done, Err(failure) if failure.kind != Kind::Unavailable);
+    let later = [Kind::Unavailable, Kind::Deadline];
+    let never = matches!(&done, Err(failure) if !later.contains(&failure.kind));
     if jobs.len() == 1 || !never {
         drop(gate);
         return settle(service, account, jobs, done).await;
@@ -333,9 +334,10 @@ async fn attempts(
                 tracing::warn!(account = %account.id, %version, reason, "outcome of a commit unknown, asking");
                 match resolve(engine, account.id, id, &change, first_content).await {
                     Ok(outcome) => outcome,
+                    // Whatever kept it from finding out: it is not known.
                     Err(error) => {
                         account.set_state(None);
-                        return Err(storage(error));
+                        return Err(storage(Error::Unknown(error.to_string())));
                     }
                 }
             }

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use postrider_index::UidSet;
 use postrider_message::Facts;
-use postrider_proto::Failure;
 use postrider_proto::mailstore as wire;
+use postrider_proto::{Failure, Kind};
 use postrider_store::account::{Change, ChangeRow, FlagState, FolderRow, MessageRow};
 use postrider_types::{Keyword, Uid, Version};
 
@@ -149,6 +149,7 @@ pub(crate) fn delivered(result: Result<Delivered, Failure>) -> wire::DeliverResu
         Ok(Delivered::Now(place)) => (Outcome::Delivered, Some(place), String::new()),
         Ok(Delivered::Earlier(place)) => (Outcome::AlreadyDelivered, Some(place), String::new()),
         Ok(Delivered::OverQuota) => (Outcome::OverQuota, None, "the mailbox is full".into()),
+        Err(failure) if failure.kind == Kind::Deadline => (Outcome::Unknown, None, failure.message),
         Err(failure) => (Outcome::Temporary, None, failure.message),
     };
     wire::DeliverResult {

@@ -6,7 +6,8 @@ use postrider_store::Error;
 /// An engine's failure, as callers may know it.
 pub(crate) fn storage(error: Error) -> Failure {
     let kind = match &error {
-        Error::Unavailable(_) | Error::Unknown(_) | Error::Full(_) => Kind::Unavailable,
+        Error::Unavailable(_) | Error::Full(_) => Kind::Unavailable,
+        Error::Unknown(_) => Kind::Deadline,
         Error::NotFound(_) => Kind::NotFound,
         Error::Damaged(_) | Error::Invalid(_) => Kind::Internal,
     };

@@ -87,7 +87,7 @@ async fn what_cannot_be_done_now_is_temporary_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn an_outcome_that_stays_unknown_is_temporary_and_a_retry_does_not_double() {
+async fn an_outcome_that_stays_unknown_is_said_to_be_and_a_retry_does_not_double() {
     let (engine, mut client) = fresh();
     let request = delivery(letter("1@a", "s", "", "b"), vec![recipient(7)]);
     engine.inject(Operation::Commit, Fault::UnknownApplied);
@@ -103,7 +103,7 @@ async fn an_outcome_that_stays_unknown_is_temporary_and_a_retry_does_not_double(
         .into_inner()
         .results
         .remove(0);
-    assert_eq!(result.outcome(), Outcome::Temporary, "{result:?}");
+    assert_eq!(result.outcome(), Outcome::Unknown, "{result:?}");
     let result = client
         .deliver(request)
         .await

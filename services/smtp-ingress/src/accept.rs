@@ -18,13 +18,15 @@
 //!    notified.
 //!
 //! A single local target is delivered to directly, in one commit. If that cannot finish in time it becomes a local unit
-//! with the same delivery id. Only if that fails too is the answer 451 while the outcome is unknown; then [`crate::identity`]
-//! keeps the ids for the sender's next attempt. The same holds for several local recipients while the queue is away: they
+//! with the same delivery id. If that fails too while the outcome is unknown, the sender waits until it is known
+//! ([`Timeouts::settling`](crate::config::Timeouts::settling)): told to come again, it may come to another process, which would
+//! double the message. Only after that is the answer 451; then [`crate::identity`] keeps the ids for the sender's next attempt
+//! here. The same holds for several local recipients while the queue is away: they
 //! are delivered to directly, and if not all of them can be, 451 is followed by a repetition that finds the receipts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use postrider_proto::mailstore::deliver_request::Content as Given;
@@ -48,8 +50,10 @@ use crate::store::Store;
 
 /// How long the queue is taken to be away after it was.
 const AWAY: Duration = Duration::from_secs(5);
-/// How often an enqueue whose outcome is unknown is repeated.
+/// How often an enqueue whose outcome is unknown is repeated at once.
 const TRIES: usize = 3;
+/// Between two looks at what is not known.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// A message that is whole and may be accepted.
 pub(crate) struct Message {
@@ -91,6 +95,17 @@ impl Refused {
             unresolved: true,
         }
     }
+}
+
+/// What has become of a message to one local recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It is durable.
+    Yes,
+    /// This attempt did nothing.
+    No,
+    /// Nobody knows.
+    Unknown,
 }
 
 pub(crate) struct Acceptor {
@@ -207,38 +222,62 @@ impl Acceptor {
 
     /// One local target and nothing else.
     async fn deliver_one(&self, work: &mut Work<'_>, local: &Local) -> Result<(), Refused> {
+        let until = Instant::now() + self.config.timeouts.settling;
+        let mut unknown = false;
+        loop {
+            match self.deliver_or_queue(work, local).await? {
+                Taken::Yes => return Ok(()),
+                Taken::No => {}
+                Taken::Unknown => unknown = true,
+            }
+            if !unknown || Instant::now() >= until {
+                return Err(Refused::unresolved());
+            }
+            tracing::debug!(account = %local.account, "whether a message was delivered is not known yet");
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Tries to deliver to one local target; what cannot be done in time becomes a unit. An error is certain.
+    async fn deliver_or_queue(&self, work: &mut Work<'_>, local: &Local) -> Result<Taken, Refused> {
         let alone = std::slice::from_ref(local);
-        let why = match self.deliver(work, alone).await {
-            Ok(results) => match results.first().map(DeliverResult::outcome) {
-                Some(Outcome::Delivered | Outcome::AlreadyDelivered) => return Ok(()),
-                Some(Outcome::OverQuota) => {
-                    let never = local.quota > 0 && work.envelope.size > local.quota;
-                    let reply = if never {
-                        replies::larger_than_mailbox()
-                    } else {
-                        replies::mailbox_full()
-                    };
-                    return Err(Refused::clean(reply));
+        let (why, mut taken) = match self.deliver(work, alone).await {
+            Ok(mut results) => {
+                let result = results.pop().unwrap_or_default();
+                match result.outcome() {
+                    Outcome::Delivered | Outcome::AlreadyDelivered => return Ok(Taken::Yes),
+                    Outcome::OverQuota => {
+                        let never = local.quota > 0 && work.envelope.size > local.quota;
+                        let reply = if never {
+                            replies::larger_than_mailbox()
+                        } else {
+                            replies::mailbox_full()
+                        };
+                        return Err(Refused::clean(reply));
+                    }
+                    Outcome::Unknown => (result.detail, Taken::Unknown),
+                    Outcome::Temporary | Outcome::Unspecified => (result.detail, Taken::No),
                 }
-                _ => results
-                    .into_iter()
-                    .next()
-                    .map(|result| result.detail)
-                    .unwrap_or_default(),
-            },
+            }
             Err(failure) if failure.kind == Kind::Invalid => return Err(Refused::clean(refusal(&failure))),
-            Err(failure) => failure.message,
+            Err(failure) if failure.kind == Kind::Deadline => (failure.message, Taken::Unknown),
+            Err(failure) => (failure.message, Taken::No),
         };
         tracing::debug!(account = %local.account, why, "local delivery goes to the queue");
         // The delivery may still succeed, or have succeeded: the unit has its id, so it happens once.
-        let content = self.stored(work).await.map_err(|_| Refused::unresolved())?;
+        let Ok(content) = self.stored(work).await else {
+            return Ok(taken);
+        };
         let due = work
             .received
             .saturating_add(as_millis(self.config.timeouts.delivery));
         let unit = local_unit("late", alone, work.envelope, content, &work.seed, due);
-        self.enqueue(work, vec![unit], None)
-            .await
-            .map_err(|_| Refused::unresolved())
+        match self.enqueue(work, vec![unit], None).await {
+            Ok(()) => return Ok(Taken::Yes),
+            Err(refused) if refused.unresolved => taken = Taken::Unknown,
+            Err(_) => {}
+        }
+        Ok(taken)
     }
 
     /// Several targets, at least one of them local.
@@ -342,7 +381,9 @@ impl Acceptor {
                 Outcome::Delivered => ("stored", place(result.folder, result.uid)),
                 Outcome::AlreadyDelivered => ("stored", "by an earlier attempt".into()),
                 Outcome::OverQuota => ("deferred", "over quota".into()),
-                Outcome::Temporary | Outcome::Unspecified => ("deferred", result.detail.clone()),
+                Outcome::Temporary | Outcome::Unknown | Outcome::Unspecified => {
+                    ("deferred", result.detail.clone())
+                }
             };
             self.note(work, step, id, &local.recipient.address.to_string(), detail);
         }
@@ -357,11 +398,12 @@ impl Acceptor {
         body: Option<Bytes>,
     ) -> Result<(), Refused> {
         let steps: Vec<Step> = units.iter().flat_map(|unit| queued_steps(work, unit)).collect();
+        let until = Instant::now() + self.config.timeouts.settling;
         let mut unknown = false;
-        for _ in 0..TRIES {
+        for attempt in 1.. {
             let call = self.outbound.enqueue(units.clone(), body.clone());
             let outcome = tokio::time::timeout(self.config.timeouts.storage, call).await;
-            match outcome {
+            let again = match outcome {
                 Ok(Ok(())) => {
                     self.queue_away_until.store(0, Ordering::Relaxed);
                     steps.into_iter().for_each(|step| self.journal.record(step));
@@ -371,15 +413,22 @@ impl Acceptor {
                 Ok(Err(QueueError::Unknown(why))) => {
                     tracing::warn!(why, "asking the queue again");
                     unknown = true;
+                    attempt < TRIES
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the queue takes nothing");
-                    break;
+                    false
                 }
                 Err(_) => {
                     unknown = true;
+                    false
+                }
+            };
+            if !again {
+                if !unknown || Instant::now() >= until {
                     break;
                 }
+                tokio::time::sleep(LOOK).await;
             }
         }
         self.queue_away_until

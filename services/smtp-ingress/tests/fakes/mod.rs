@@ -148,6 +148,7 @@ impl World {
         };
         config.timeouts.delivery = Duration::from_millis(200);
         config.timeouts.storage = Duration::from_secs(2);
+        config.timeouts.settling = Duration::ZERO;
         change(&mut config);
         let log = Log::default();
         let directory = FakeDirectory::default();
