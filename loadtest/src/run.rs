@@ -103,6 +103,7 @@ pub struct Run {
     actors: JoinSet<()>,
     sink: Option<Sink>,
     started: Timestamp,
+    number: u32,
     /// How long arrivals went on, once they have ended.
     lasted: Option<Duration>,
 }
@@ -191,6 +192,7 @@ impl Run {
             actors,
             sink,
             started,
+            number: run,
             lasted: None,
         })
     }
@@ -203,6 +205,11 @@ impl Run {
     /// Who looks at processes; is told when the server was started again.
     pub fn sampler(&self) -> &Sampler {
         &self.sampler
+    }
+
+    /// What its messages' ids begin with; see [`MessageId::run`](crate::ledger::MessageId::run).
+    pub fn number(&self) -> u32 {
+        self.number
     }
 
     /// Cancelling it ends arrivals.

@@ -56,19 +56,32 @@ pub fn command(arguments: &[&str]) -> Result<(), Failed> {
     }
 }
 
-/// Does something with the engines of one node up; those that ran before run on afterwards, others are stopped.
-pub fn during(work: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
+/// Does something with engines up, of so many nodes (1 or 3); where three run and one is asked for, the three serve. Those that ran
+/// before run on afterwards, others are stopped. Three nodes cannot be made of one: then those that run are ended before, and
+/// started again afterwards, empty.
+pub fn during(nodes: u8, work: impl FnOnce() -> Result<(), Failed>) -> Result<(), Failed> {
     packages::install_engines()?;
     let testbed = Testbed::new()
         .map_err(said)?
         .telling(|step| println!("engines: {step}"));
-    let ran = testbed.status().iter().any(|one| one.pid.is_some());
-    testbed.up(None, false).map_err(said)?;
+    let status = testbed.status();
+    let ran = status.iter().any(|one| one.pid.is_some());
+    let more = status.iter().any(|one| one.engine.node() > 1);
+    let too_few = ran && nodes > 1 && !more;
+    if too_few {
+        println!("engines: one node of each runs and {nodes} are needed: those are stopped for a while");
+        testbed.down().map_err(said)?;
+    }
+    let wanted = (!ran || too_few).then_some(nodes);
+    testbed.up(wanted, false).map_err(said)?;
     let outcome = work();
-    if ran {
+    if ran && !too_few {
         return outcome;
     }
     let stopped = testbed.down().map_err(said);
+    if too_few {
+        testbed.up(Some(1), false).map_err(said)?;
+    }
     outcome.and(stopped)
 }
 

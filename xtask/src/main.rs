@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! cargo xtask test    everything the project tests, real clients and engines included; installs what it needs
-//! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30)
+//! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30);
+//!                     --cluster: the same to a cluster over three nodes of each engine (--minutes N, default 20)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask engines Kafka, Cassandra and Redis to test with: up, down, status, and faults of single ones
 //! cargo xtask cluster two processes of each role behind a balancer, over those engines, for a mail client: up, down, status
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use run::{Failed, Run, cargo};
 
-const USAGE: &str = "usage: cargo xtask test | soak | fuzz TARGET [SECONDS] | engines --help | cluster --help | peers up|down|status [--directory DIR]";
+const USAGE: &str = "usage: cargo xtask test | soak [--cluster [--minutes N]] | fuzz TARGET [SECONDS] | engines --help | cluster --help | peers up|down|status [--directory DIR]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
     let outcome = match arguments[..] {
         ["test"] => test(),
         ["soak"] => soak(),
+        ["soak", "--cluster"] => soak_cluster("20"),
+        ["soak", "--cluster", "--minutes", minutes] => soak_cluster(minutes),
         ["fuzz", target] => fuzz(target, "300"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
         ["engines", ref rest @ ..] => engines::command(rest),
@@ -64,7 +67,7 @@ fn test() -> Result<(), Failed> {
     .go()?;
     // One build of everything first, so that the time a test takes is its own.
     cargo(&["test", "--workspace", "--locked", "--no-run"]).go()?;
-    engines::during(|| {
+    engines::during(1, || {
         cargo(&["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("POSTRIDER_TEST_NODE_MODULES", &modules)
             .go()?;
@@ -85,7 +88,8 @@ fn test() -> Result<(), Failed> {
             .env("POSTRIDER_TEST_SHAPE", "cluster")
             .go()
     })?;
-    load(&[], &["soak", "--short"])
+    load(&[], &["soak", "--short"])?;
+    engines::during(3, || load(&[], &["soak", "--cluster", "--short"]))
 }
 
 fn soak() -> Result<(), Failed> {
@@ -113,6 +117,13 @@ fn soak() -> Result<(), Failed> {
     .go()?;
     let faults = (minutes - crashes).to_string();
     load(&["--release"], &["soak", "--minutes", &faults])
+}
+
+fn soak_cluster(minutes: &str) -> Result<(), Failed> {
+    packages::install_debian()?;
+    engines::during(3, || {
+        load(&["--release"], &["soak", "--cluster", "--minutes", minutes])
+    })
 }
 
 /// The load generator against the server of this tree, both built with these options.

@@ -228,6 +228,25 @@ impl Testbed {
         end_now(engine, &self.must_run(engine)?)
     }
 
+    /// Drops the data of an engine that does not run: it will start as a new one. Its log stays.
+    pub fn forget(&self, engine: Engine) -> Result<(), Failed> {
+        let _shared = self.lock(false)?;
+        if self.process(engine).is_some() {
+            return Err(Failed(format!(
+                "{engine} runs: kill it before its data are dropped"
+            )));
+        }
+        let folder = self.folder(engine);
+        let failed = |error: std::io::Error| Failed::at(&folder, &error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Stops one engine in its tracks (SIGSTOP): its connections stay and nothing answers. Returns when it is so.
     pub fn pause(&self, engine: Engine) -> Result<(), Failed> {
         let process = self.must_run(engine)?;

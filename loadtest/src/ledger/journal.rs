@@ -26,7 +26,7 @@ const KEEP: usize = 1024 * 1024;
 const FORMAT: u32 = 1;
 
 /// The names of the files in a ledger's directory.
-pub(super) const PROMISES: &str = "promises";
+pub const PROMISES: &str = "promises";
 pub(super) const SIGHTINGS: &str = "sightings";
 const ABOUT: &str = "ledger.json";
 

@@ -13,7 +13,7 @@ pub mod reconcile;
 
 pub use digest::{Digested, Digester, decoded_digest, digest, is_seven_bit};
 pub use id::{FIELD, MessageId};
-pub use journal::{Ledger, LedgerError};
+pub use journal::{Ledger, LedgerError, PROMISES};
 pub use line::{Lines, encode as encode_line};
 
 /// One message for one recipient that the server has answered for.

@@ -10,4 +10,4 @@ mod binary;
 mod postrider;
 
 pub use binary::{find, version};
-pub use postrider::{Options, Postrider};
+pub use postrider::{Options, Postrider, free_address};

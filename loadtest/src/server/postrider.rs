@@ -36,7 +36,9 @@ const PORTS: [(&str, u16); 7] = [
     ("ops", 9625),
 ];
 /// Those that would otherwise be opened too.
-const CLOSED: [&str; 4] = ["submissions", "pop3s", "http", "rpc"];
+const CLOSED: [&str; 3] = ["submissions", "pop3s", "http"];
+/// Where a node that plays some roles only meets the others.
+const RPC: u16 = 7025;
 
 /// Nothing but the machine bounds a load; what a production node would limit is what is being measured.
 const OPEN_LIMITS: &str = "\
@@ -59,6 +61,8 @@ pub struct Options {
     pub routes: Vec<(String, SocketAddr)>,
     /// Its loopback address; `None`: a free one.
     pub address: Option<Ipv4Addr>,
+    /// The roles it plays, and then it listens for other processes; empty: all of them, by itself.
+    pub roles: Vec<&'static str>,
     /// More configuration: whole TOML sections, except `[listeners]`, `[limits]` and `[outbound.routes]`.
     pub more: String,
 }
@@ -87,6 +91,7 @@ impl Options {
             },
             routes: Vec::new(),
             address: None,
+            roles: Vec::new(),
             more: String::new(),
         }
     }
@@ -105,13 +110,21 @@ impl Postrider {
     /// Writes the configuration to `directory`, starts the node, waits until it is ready and opens the accounts.
     /// Data that the directory holds already is kept.
     pub fn start(binary: &Path, directory: &Path, options: Options) -> Result<Self> {
+        let mut node = Self::prepare(binary, directory, options)?;
+        node.restart()?;
+        node.open_accounts()?;
+        Ok(node)
+    }
+
+    /// Writes the configuration to `directory`, and no more.
+    pub fn prepare(binary: &Path, directory: &Path, options: Options) -> Result<Self> {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         let directory = directory.canonicalize()?;
         let address = match options.address {
             Some(address) => address,
             None => free_address()?,
         };
-        let mut node = Self {
+        let node = Self {
             binary: binary.to_owned(),
             directory,
             address,
@@ -119,9 +132,28 @@ impl Postrider {
             child: None,
         };
         fs::write(node.configuration(), node.configuration_text())?;
-        node.restart()?;
-        accounts::open(&node.binary, &node.configuration(), &node.options.accounts)?;
         Ok(node)
+    }
+
+    /// Makes the domain and opens the accounts of the options that are missing.
+    pub fn open_accounts(&self) -> Result<()> {
+        accounts::open(&self.binary, &self.configuration(), &self.options.accounts)
+    }
+
+    /// Runs a command of the program with this node's configuration; what it printed.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(&self.binary)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.configuration())
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| self.binary.display().to_string())?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("postrider {}: {}", arguments.join(" "), words.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Starts it again after [`kill`](Self::kill) or [`stop`](Self::stop), and waits until it is ready.
@@ -132,10 +164,7 @@ impl Postrider {
             if let Some(status) = self.ended()? {
                 bail!("postrider ended by itself ({status}):\n{}", self.log_end());
             }
-            if self
-                .http("/readyz")
-                .is_some_and(|head| head.starts_with("HTTP/1.1 200"))
-            {
+            if self.is_ready() {
                 return Ok(());
             }
             if begin.elapsed() > START {
@@ -145,6 +174,12 @@ impl Postrider {
             }
             pause(Duration::from_millis(20));
         }
+    }
+
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.http("/readyz")
+            .is_some_and(|head| head.starts_with("HTTP/1.1 200"))
     }
 
     /// Starts the process without waiting until it is ready. A process that runs is left alone.
@@ -231,11 +266,12 @@ impl Postrider {
         })
     }
 
-    /// Where a listener is, by its name in the configuration (`smtp`, `submission`, `pop3`, `imap`, `imaps`, `admin`, `ops`;
-    /// any other has port 0).
+    /// Where a listener is, by its name in the configuration (`smtp`, `submission`, `pop3`, `imap`, `imaps`, `admin`, `ops`,
+    /// `rpc`; any other has port 0).
     pub fn listener(&self, name: &str) -> SocketAddr {
         let port = PORTS
             .iter()
+            .chain(&[("rpc", RPC)])
             .find(|(known, _)| *known == name)
             .map_or(0, |(_, port)| *port);
         SocketAddr::new(IpAddr::V4(self.address), port)
@@ -276,12 +312,20 @@ impl Postrider {
         // Debug escapes as TOML's basic strings do.
         let _ = writeln!(text, "hostname = {:?}", self.options.hostname);
         let _ = writeln!(text, "data_dir = {:?}", self.data());
+        if !self.options.roles.is_empty() {
+            let _ = writeln!(text, "roles = {:?}", self.options.roles);
+        }
         for (name, port) in PORTS {
             let _ = writeln!(text, "[listeners.{name}]\nbind = [\"{}:{port}\"]", self.address);
         }
         for name in CLOSED {
             let _ = writeln!(text, "[listeners.{name}]\nbind = []");
         }
+        let rpc = match self.options.roles.is_empty() {
+            true => String::new(),
+            false => format!("\"{}:{RPC}\"", self.address),
+        };
+        let _ = writeln!(text, "[listeners.rpc]\nbind = [{rpc}]");
         text.push_str(OPEN_LIMITS);
         if !self.options.routes.is_empty() {
             text.push_str("[outbound.routes]\n");
@@ -341,7 +385,7 @@ impl Drop for Postrider {
 
 /// A loopback address on which none of the ports is taken: 127.x.y.z, x.y from the process so that several programs rarely
 /// try the same one, z counts.
-fn free_address() -> Result<Ipv4Addr> {
+pub fn free_address() -> Result<Ipv4Addr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let [_, _, high, low] = (std::process::id() & 0xffff).to_be_bytes();
     for _ in 0..250 {

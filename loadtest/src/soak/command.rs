@@ -16,7 +16,7 @@ use super::fault::Fault;
 use super::round::{self, Plan};
 use super::site::Site;
 use super::table::{Row, Table};
-use super::{FAULTS, killed, seconds};
+use super::{FAULTS, cluster, killed, seconds};
 use crate::profile::Profile;
 use crate::run::command::interrupted;
 use crate::server;
@@ -38,10 +38,13 @@ const BESIDE: u64 = 35;
 /// budget, every service answers again by itself within 10 s.
 #[derive(Debug, Args)]
 pub struct Command {
-    /// For how long; every fault has at least one turn (about six minutes for all).
-    #[arg(long, default_value_t = 30)]
-    minutes: u64,
-    /// Two kills under a light load and the ledger, within a minute: for every build.
+    /// For how long; every fault has at least one turn (about six minutes for all of a node) [default: 30; of a cluster: 20].
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// A cluster instead of a node: two processes of each role over three nodes of each test engine, which must be up.
+    #[arg(long)]
+    cluster: bool,
+    /// Two kills under a light load and the ledger, within a minute: for every build. Of a cluster: a few faults, within five.
     #[arg(long, conflicts_with_all = ["minutes", "only"])]
     short: bool,
     /// The same seed is the same messages at the same times.
@@ -70,20 +73,42 @@ enum Place {
 impl Command {
     /// Torments it until the time is over.
     pub async fn run(self) -> Result<ExitCode> {
+        if self.list && self.cluster {
+            cluster::command::list();
+            return Ok(ExitCode::SUCCESS);
+        }
         if self.list {
             for fault in FAULTS {
                 println!("{:<15} {}", fault.name(), fault.about());
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let faults = self.faults()?;
+        let faults = match self.cluster {
+            true => Vec::new(),
+            false => self.faults()?,
+        };
         let binary = server::find(self.postrider.as_deref())?;
         raise_open_files();
         let place = match &self.out {
-            Some(out) => Place::Kept(out.clone()),
+            Some(out) => {
+                std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+                Place::Kept(out.clone())
+            }
             None => Place::Passing(tempfile::tempdir().context("no temporary directory")?),
         };
         println!("{}, seed {}", server::version(&binary)?, self.seed);
+        if self.cluster {
+            let wish = cluster::command::Wish {
+                minutes: (!self.short).then(|| self.minutes.unwrap_or(20)),
+                seed: self.seed,
+                only: self.only,
+            };
+            let base = place.path().canonicalize()?;
+            let held = Box::pin(cluster::command::run(&binary, &base, wish, &interrupted())).await;
+            // Also when it could not go on: the logs say why.
+            place.leave(!matches!(held, Ok(true)));
+            return held.map(status);
+        }
         let mut soak = Soak {
             binary,
             base: place.path().to_owned(),
@@ -94,17 +119,13 @@ impl Command {
         if self.short {
             soak.short().await?;
         } else {
-            soak.cycles(&faults, Instant::now() + seconds(60 * self.minutes))
+            soak.cycles(&faults, Instant::now() + seconds(60 * self.minutes.unwrap_or(30)))
                 .await?;
         }
         println!("\n{}", Table(&soak.rows));
         let violated = soak.rows.iter().any(|row| !row.violations.is_empty());
         place.leave(violated);
-        Ok(if violated {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        })
+        Ok(status(!violated))
     }
 
     fn faults(&self) -> Result<Vec<&'static dyn Fault>> {
@@ -218,6 +239,14 @@ impl Place {
             }
             Self::Passing(_) => {}
         }
+    }
+}
+
+fn status(held: bool) -> ExitCode {
+    if held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 

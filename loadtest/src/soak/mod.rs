@@ -9,10 +9,13 @@
 //! **Output:** a line for each round, a table at the end, exit status 1 when anything did not hold. Then the reports, ledgers
 //! and logs are kept, and it says where.
 //!
+//! `--cluster` does the like to a cluster of processes: see [`cluster`].
+//!
 //! **X does not know Y:** a fault knows the server as an operator does (process, limits, files of its own), never its data.
 //! The machine's clock, other processes and other disks are not touched; nothing needs root.
 
 mod clock;
+pub mod cluster;
 pub mod command;
 mod crowd;
 mod descriptors;
