@@ -76,7 +76,7 @@ const fn endless(call: Call) -> Call {
 }
 
 #[rustfmt::skip]
-const CALLS: [Call; 53] = [
+const CALLS: [Call; 54] = [
     call("/postrider.directory.v1.Directory/Resolve", READ, Always, Any),
     call("/postrider.directory.v1.Directory/Authenticate", READ, Always, Any),
     call("/postrider.directory.v1.Directory/GetScramVerifier", READ, Always, Any),
@@ -133,6 +133,7 @@ const CALLS: [Call; 53] = [
     call("/postrider.queue.v1.Queue/GetStatistics", READ, Always, Any),
 
     call("/postrider.submission.v1.Submission/Submit", STREAM, Never, Any),
+    call("/postrider.submission.v1.Submission/KeepIds", READ, Always, Any),
 
     call("/grpc.health.v1.Health/Check", READ, Always, Any),
     endless(call("/grpc.health.v1.Health/Watch", READ, Always, Any)),

@@ -27,7 +27,7 @@ pub mod settings;
 mod watch;
 
 use engines::Engines;
-pub use grpc::mutual;
+pub use grpc::settings as service_settings;
 use roles::Roles;
 
 /// How long the parts may take to end beyond the sessions' own time.

@@ -113,7 +113,7 @@ pub(crate) struct Acceptor {
     outbound: Arc<dyn Outbound>,
     journal: Arc<dyn Journal>,
     config: Arc<Config>,
-    unresolved: Unresolved,
+    pub(crate) unresolved: Unresolved,
     /// The queue was away; until when that is believed, in milliseconds since the Unix epoch.
     queue_away_until: AtomicU64,
 }
@@ -135,8 +135,9 @@ impl Acceptor {
         outbound: Arc<dyn Outbound>,
         journal: Arc<dyn Journal>,
         config: Arc<Config>,
+        unresolved: Unresolved,
     ) -> Self {
-        let (unresolved, queue_away_until) = (Unresolved::default(), AtomicU64::new(0));
+        let queue_away_until = AtomicU64::new(0);
         Self {
             store,
             outbound,
@@ -187,6 +188,9 @@ impl Acceptor {
         };
         match done {
             Ok(()) => {
+                if seed != fresh {
+                    self.unresolved.forget(fingerprint);
+                }
                 self.note(&work, "accepted", id, "", detail);
                 Ok(Accepted { content: id })
             }
@@ -194,6 +198,8 @@ impl Acceptor {
                 // What an earlier attempt may have done is not undone by a refusal of this one.
                 if refused.unresolved || (seed != fresh && refused.reply.is_temporary()) {
                     self.unresolved.keep(fingerprint, seed);
+                } else if seed != fresh {
+                    self.unresolved.forget(fingerprint);
                 }
                 self.note(&work, "refused", id, "", format!("{detail}: {}", refused.reply));
                 Err(refused.reply)

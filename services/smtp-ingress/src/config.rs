@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use postrider_coordination::LoginLimits;
-use postrider_runtime::config::PlaintextAuth;
+use postrider_runtime::config::{PlaintextAuth, StorageEngine};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// What the role may do, and how long it waits.
 #[derive(Debug, Clone)]
@@ -40,6 +41,9 @@ pub struct Config {
     /// hears RCPT and may be over minutes later; this is of that kind, and much shorter. Default: 0, which is right where the
     /// directory is in the same process.
     pub believed: Duration,
+    /// What senders do not know and all instances do, so that they know a message again by its fingerprint. Default: by chance, for one
+    /// instance.
+    pub fingerprint_secret: u64,
 }
 
 /// How often somebody may do something. 0: no limit.
@@ -94,6 +98,7 @@ impl Default for Config {
             rates: Rates::default(),
             timeouts: Timeouts::default(),
             believed: Duration::ZERO,
+            fingerprint_secret: rand::random(),
         }
     }
 }
@@ -151,7 +156,22 @@ impl From<&postrider_runtime::Config> for Config {
                 command: limits.smtp_idle,
                 ..Timeouts::default()
             },
+            fingerprint_secret: match node.storage.engine {
+                StorageEngine::Cql => shared_secret(node),
+                _ => rand::random(),
+            },
             ..Self::default()
         }
     }
+}
+
+/// The same at all instances that work with the same engines; as secret as the passwords towards these.
+fn shared_secret(node: &postrider_runtime::Config) -> u64 {
+    let parts = [
+        node.storage.cql.keyspace.as_str(),
+        node.storage.cql.password.expose(),
+        node.queue.kafka.password.expose(),
+        node.coordination.redis.url.expose(),
+    ];
+    xxh3_64(parts.join("\n").as_bytes())
 }

@@ -112,7 +112,7 @@ impl Collector {
             top: top.fields.len(),
             skip: top.skip,
             completion,
-            fingerprint: Fingerprint::new(sender),
+            fingerprint: Fingerprint::new(sender, config.fingerprint_secret),
             reservations: vec![reservation],
             reserved: first,
             facts: None,

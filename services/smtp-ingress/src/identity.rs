@@ -3,22 +3,22 @@
 //! Every delivery and every unit of a transaction has an id that derives from the transaction's seed. When acceptance
 //! ends in 451 although something may have been done (a delivery whose outcome is unknown, say), the seed is kept under
 //! the message's fingerprint: the sender's next attempt with the same message gets the same ids, finds its receipts and
-//! doubles nothing. Messages whose acceptance ended clearly are forgotten at once, so two equal messages stay two.
+//! doubles nothing. Messages whose acceptance ended clearly are forgotten at once, so two equal messages stay two. Other instances
+//! are told ([`crate::neighbours`]).
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use postrider_types::{AccountId, Address, ContentId, DeliveryId, ReversePath, UnitId};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use crate::neighbours::{Herald, Neighbours};
+
 /// How long a sender may take to try again, and how many such messages are remembered.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 const MOST: usize = 10_000;
-
-/// Nobody outside can make two messages whose fingerprints meet.
-static SECRET: LazyLock<u64> = LazyLock::new(rand::random);
 
 /// What all ids of one transaction derive from. Begins with the time, so that the ids sort by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,16 @@ pub(crate) struct Seed([u8; 16]);
 impl Seed {
     pub(crate) fn generate() -> Self {
         Self(*UnitId::generate().as_bytes())
+    }
+
+    /// As other instances are told.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// As another instance says.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// The delivery to an account.
@@ -72,8 +82,9 @@ impl Seed {
 pub(crate) struct Fingerprint(Xxh3);
 
 impl Fingerprint {
-    pub(crate) fn new(sender: &ReversePath) -> Self {
-        let mut hash = Xxh3::with_seed(*SECRET);
+    /// With the secret, nobody outside can make two messages whose fingerprints meet.
+    pub(crate) fn new(sender: &ReversePath, secret: u64) -> Self {
+        let mut hash = Xxh3::with_seed(secret);
         hash.update(sender.to_string().as_bytes());
         Self(hash)
     }
@@ -87,22 +98,52 @@ impl Fingerprint {
     }
 }
 
-/// The seeds of messages that were refused for now although something may have been done.
-#[derive(Default)]
-pub(crate) struct Unresolved(Mutex<HashMap<u128, (Seed, Instant)>>);
+/// The seeds of messages that were refused for now although something may have been done, here or at another instance.
+pub(crate) struct Unresolved {
+    kept: Mutex<HashMap<u128, (Seed, Instant)>>,
+    herald: Arc<Herald>,
+}
 
 impl Unresolved {
+    pub(crate) fn new(neighbours: Option<Neighbours>) -> Self {
+        Self {
+            kept: Mutex::default(),
+            herald: Herald::new(neighbours),
+        }
+    }
+
     /// The seed of an earlier attempt, or the fresh one.
     pub(crate) fn seed(&self, fingerprint: u128, fresh: Seed) -> Seed {
-        match self.0.lock().remove(&fingerprint) {
+        match self.kept.lock().remove(&fingerprint) {
             Some((seed, at)) if at.elapsed() < KEPT => seed,
             _ => fresh,
         }
     }
 
-    /// Keeps a seed for the sender's next attempt.
+    /// Keeps a seed for the sender's next attempt, wherever that is.
     pub(crate) fn keep(&self, fingerprint: u128, seed: Seed) {
-        let mut kept = self.0.lock();
+        self.insert(fingerprint, seed);
+        self.herald.say(fingerprint, Some(seed));
+    }
+
+    /// What became of a message with a kept seed is known: a later one with the same octets is another message.
+    pub(crate) fn forget(&self, fingerprint: u128) {
+        self.herald.say(fingerprint, None);
+    }
+
+    /// Another instance keeps a seed, or needs it no more.
+    pub(crate) fn heard(&self, fingerprint: u128, seed: Option<Seed>) {
+        match seed {
+            Some(seed) => self.insert(fingerprint, seed),
+            None => {
+                self.kept.lock().remove(&fingerprint);
+                self.herald.is_over(fingerprint);
+            }
+        }
+    }
+
+    fn insert(&self, fingerprint: u128, seed: Seed) {
+        let mut kept = self.kept.lock();
         if kept.len() >= MOST {
             kept.retain(|_, (_, at)| at.elapsed() < KEPT);
         }
@@ -139,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_an_unresolved_message_finds_its_seed_again() {
-        let unresolved = Unresolved::default();
+        let unresolved = Unresolved::new(None);
         let (seed, fresh) = (Seed::generate(), Seed::generate());
         assert_eq!(unresolved.seed(1, fresh), fresh);
         unresolved.keep(1, seed);
@@ -150,9 +191,9 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let unresolved = Unresolved::default();
+        let unresolved = Unresolved::new(None);
         let seed = Seed::generate();
         (0..MOST as u128 + 10).for_each(|key| unresolved.keep(key, seed));
-        assert_eq!(unresolved.0.lock().len(), MOST);
+        assert_eq!(unresolved.kept.lock().len(), MOST);
     }
 }

@@ -10,6 +10,7 @@ mod header;
 mod identity;
 mod listener;
 mod metrics;
+mod neighbours;
 mod outbound;
 mod plan;
 mod recipients;
@@ -19,5 +20,6 @@ mod submission;
 
 pub use config::Config;
 pub use listener::{Ingress, Kind, Listener, Services};
+pub use neighbours::Neighbours;
 pub use outbound::Outbound;
 pub use submission::SubmissionService;

@@ -15,6 +15,8 @@ use crate::accept::Acceptor;
 use crate::config::Config;
 use crate::conversation::Conversation;
 use crate::directory::Directory;
+use crate::identity::Unresolved;
+use crate::neighbours::Neighbours;
 use crate::outbound::Outbound;
 use crate::store::Store;
 
@@ -59,6 +61,8 @@ pub struct Services {
     pub journal: Arc<dyn Journal>,
     /// Message bytes in flight, one for the process.
     pub budget: Budget,
+    /// The other instances of the role; `None`: there are none.
+    pub neighbours: Option<Neighbours>,
 }
 
 /// The role: what all its listeners share.
@@ -76,9 +80,16 @@ impl Ingress {
     pub fn new(config: Config, services: Services) -> Arc<Self> {
         let config = Arc::new(config);
         let store = Store::new(services.mail_store);
+        let unresolved = Unresolved::new(services.neighbours);
         Arc::new(Self {
             directory: Directory::new(services.directory, config.timeouts.directory, config.believed),
-            acceptor: Acceptor::new(store.clone(), services.outbound, services.journal, config.clone()),
+            acceptor: Acceptor::new(
+                store.clone(),
+                services.outbound,
+                services.journal,
+                config.clone(),
+                unresolved,
+            ),
             store,
             counters: services.counters,
             budget: services.budget,

@@ -7,7 +7,9 @@ use postrider_proto::directory::GetAccountRequest;
 use postrider_proto::directory::get_account_request::Key;
 use postrider_proto::submission::submission_server::Submission;
 use postrider_proto::submission::submit_request::Part;
-use postrider_proto::submission::{SubmitEnvelope, SubmitRequest, SubmitResponse};
+use postrider_proto::submission::{
+    KeepIdsRequest, KeepIdsResponse, OpenMessage, SubmitEnvelope, SubmitRequest, SubmitResponse,
+};
 use postrider_proto::{Failure, Kind};
 use postrider_runtime::Trace;
 use postrider_smtp::{Mail, Rcpt, Reply};
@@ -22,6 +24,7 @@ use crate::header::{Origin, Stamp};
 use crate::identity::Seed;
 use crate::listener::Ingress;
 use crate::metrics::{METRICS, outcome};
+use crate::neighbours::MOST_TOGETHER;
 use crate::recipients::Recipients;
 
 const NAME: &str = "web";
@@ -255,6 +258,28 @@ impl Submission for SubmissionService {
         let answer = Box::pin(self.submit(request.into_inner(), trace)).await?;
         Ok(Response::new(answer))
     }
+
+    async fn keep_ids(&self, request: Request<KeepIdsRequest>) -> Result<Response<KeepIdsResponse>, Status> {
+        let messages = request.into_inner().messages;
+        if messages.len() > MOST_TOGETHER {
+            return Err(Status::invalid_argument("too many messages at a time"));
+        }
+        for message in &messages {
+            let (fingerprint, seed) = open_message(message)?;
+            self.0.acceptor.unresolved.heard(fingerprint, seed);
+        }
+        Ok(Response::new(KeepIdsResponse {}))
+    }
+}
+
+fn open_message(message: &OpenMessage) -> Result<(u128, Option<Seed>), Status> {
+    let wrong = || Status::invalid_argument("a fingerprint has 16 bytes, and a seed 16 or none");
+    let fingerprint = <[u8; 16]>::try_from(&message.fingerprint[..]).map_err(|_| wrong())?;
+    let seed = match &message.seed[..] {
+        [] => None,
+        bytes => Some(Seed::from_bytes(bytes.try_into().map_err(|_| wrong())?)),
+    };
+    Ok((u128::from_be_bytes(fingerprint), seed))
 }
 
 fn parse(address: &str) -> Result<Address, Failure> {

@@ -162,6 +162,34 @@ async fn an_unknown_outcome_with_everything_away_is_not_doubled_by_the_repetitio
 }
 
 #[tokio::test]
+async fn a_repetition_at_another_instance_doubles_nothing_either() {
+    let (here, there) = World::two();
+    here.store.set_mood(1, Some(Mood::HappensUnheard));
+    here.store.rest.lock().put_away = true;
+    let mut client = here.mx().await;
+    client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    client.message(LETTER, "451 ").await;
+    here.store.set_mood(1, None);
+    // Senders wait for minutes, instances tell each other within a second.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut other = there.mx().await;
+    other.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+    other.message(LETTER, "250 ").await;
+    assert_eq!(there.store.mailbox(1).len(), 1);
+    // Both know that this is over.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for client in [&mut client, &mut other] {
+        client.envelope("a@crepes.fr", &["bob@hamburger.edu"]).await;
+        client.message(LETTER, "250 ").await;
+    }
+    assert_eq!(
+        there.store.mailbox(1).len(),
+        3,
+        "the next ones are other messages"
+    );
+}
+
+#[tokio::test]
 async fn the_same_message_for_others_is_not_taken_for_the_unresolved_one() {
     let world = World::new();
     let mut client = world.mx().await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, future};
 use postrider_proto::Link;
@@ -13,7 +13,7 @@ use postrider_rpc::{Cluster, Settings};
 use postrider_runtime::config::Config;
 use tonic::{Response, Status, Streaming};
 
-use crate::node::mutual;
+use crate::node::service_settings;
 
 /// The metadata in which a process says which one it is: a process may be reached under several names, its own included.
 pub const PROCESS: &str = "postrider-process";
@@ -41,17 +41,9 @@ impl Others {
             ("mail-store", &services.mail_store),
             ("directory", &services.directory),
         ];
-        let mutual = mutual(&config.rpc)?;
         let settings = named
             .into_iter()
-            .filter(|(_, url)| !url.is_empty())
-            .map(|(service, url)| {
-                Ok(Settings {
-                    service,
-                    url: url.parse().with_context(|| format!("services: {service}"))?,
-                    mutual: mutual.clone(),
-                })
-            });
+            .filter_map(|(service, url)| service_settings(config, service, url).transpose());
         Ok(Self(settings.collect::<Result<_>>()?))
     }
 

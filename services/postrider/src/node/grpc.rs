@@ -10,6 +10,7 @@ use postrider_rpc::{Cluster, Door, Ending, Guard, Limits, Mutual, Server, Settin
 use postrider_runtime::Identity;
 use postrider_runtime::config::{Config, Rpc};
 use postrider_runtime::ops::Readiness;
+use postrider_smtp_ingress::Neighbours;
 use tonic::Status;
 
 use super::Parts;
@@ -100,21 +101,40 @@ impl Listeners<'_> {
     }
 }
 
+/// The way to each instance of a role, looked up when it is asked for; `None` when the configuration does not say where they are.
+pub fn instances(config: &Config, service: &'static str, url: &str) -> Result<Option<Neighbours>> {
+    let settings = settings(config, service, url)?;
+    Ok(settings.map(|settings| -> Neighbours {
+        Arc::new(move || {
+            let cluster = Cluster::new(settings.clone());
+            Box::pin(async move {
+                let instances = cluster.instances().await.into_iter();
+                instances.map(|(_, link)| link).collect()
+            })
+        })
+    }))
+}
+
 /// The way to a role elsewhere; `None` when the configuration does not say where it is.
 pub fn elsewhere(config: &Config, service: &'static str, url: &str) -> Result<Option<Link>> {
+    let settings = settings(config, service, url)?;
+    Ok(settings.map(|settings| Link::remote(Cluster::new(settings))))
+}
+
+/// How a service is spoken to; `None` when the configuration does not say where it is.
+pub fn settings(config: &Config, service: &'static str, url: &str) -> Result<Option<Settings>> {
     if url.is_empty() {
         return Ok(None);
     }
-    let cluster = Cluster::new(Settings {
+    Ok(Some(Settings {
         service,
         url: url.parse().with_context(|| format!("services: {service}"))?,
         mutual: mutual(&config.rpc)?,
-    });
-    Ok(Some(Link::remote(cluster)))
+    }))
 }
 
 /// The certificates of both sides of a call; `None`: in the clear.
-pub fn mutual(rpc: &Rpc) -> Result<Option<Arc<Mutual>>> {
+fn mutual(rpc: &Rpc) -> Result<Option<Arc<Mutual>>> {
     let (Some(certificate), Some(key), Some(authority)) = (&rpc.certificate, &rpc.key, &rpc.authority) else {
         return Ok(None);
     };

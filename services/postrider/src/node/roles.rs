@@ -22,7 +22,7 @@ use postrider_smtp_ingress::{Ingress, Kind, Listener, SubmissionService};
 use super::Parts;
 use super::engines::Engines;
 use super::front::Front;
-use super::grpc::elsewhere;
+use super::grpc::{elsewhere, instances};
 use crate::admin::{Contracts, OperationsService};
 
 /// What roles are made from.
@@ -140,6 +140,7 @@ impl Roles<'_> {
             counters: self.engines.counters.clone(),
             journal: self.journal.clone(),
             budget: self.budget.clone(),
+            neighbours: instances(self.config, "submission", &self.config.services.submission)?,
         };
         let mut config = postrider_smtp_ingress::Config::from(&**self.config);
         if !self.config.plays(Role::Directory) {

@@ -7,8 +7,8 @@ pub mod store;
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,10 +19,13 @@ use postrider_coordination::{Counters, Memory, Unavailable};
 use postrider_proto::Link;
 use postrider_proto::directory::directory_server::DirectoryServer;
 use postrider_proto::mailstore::mail_store_server::MailStoreServer;
+use postrider_proto::submission::submission_server::SubmissionServer;
 use postrider_queue::{Error, NewUnit};
 use postrider_runtime::journal::MemoryJournal;
 use postrider_runtime::{Budget, Server, Settings};
-use postrider_smtp_ingress::{Config, Ingress, Kind, Listener, Outbound, Services};
+use postrider_smtp_ingress::{
+    Config, Ingress, Kind, Listener, Neighbours, Outbound, Services, SubmissionService,
+};
 use postrider_types::{ContentId, DeliveryId, UnitId};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -141,6 +144,44 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let log = Log::default();
+        let store = FakeStore {
+            log: log.clone(),
+            ..FakeStore::default()
+        };
+        Self::over(store, log, None, change)
+    }
+
+    /// Two instances of the role over one mail store, which know each other.
+    pub fn two() -> (Self, Self) {
+        let links = Arc::new(OnceLock::<Vec<Link>>::new());
+        let known = links.clone();
+        let neighbours: Neighbours = Arc::new(move || {
+            let links = known.get().cloned().unwrap_or_default();
+            Box::pin(async move { links })
+        });
+        let one = Self::with(|_| ());
+        let world = || {
+            let (store, log) = (one.store.clone(), one.log.clone());
+            Self::over(store, log, Some(neighbours.clone()), |config| {
+                config.fingerprint_secret = 7;
+            })
+        };
+        let (here, there) = (world(), world());
+        let link = |world: &Self| {
+            let service = SubmissionService::new(world.ingress.clone());
+            Link::local(SubmissionServer::new(service))
+        };
+        let _ = links.set(vec![link(&here), link(&there)]);
+        (here, there)
+    }
+
+    fn over(
+        store: FakeStore,
+        log: Log,
+        neighbours: Option<Neighbours>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config {
             hostname: "hamburger.edu".into(),
             starttls: false,
@@ -150,12 +191,7 @@ impl World {
         config.timeouts.storage = Duration::from_secs(2);
         config.timeouts.settling = Duration::ZERO;
         change(&mut config);
-        let log = Log::default();
         let directory = FakeDirectory::default();
-        let store = FakeStore {
-            log: log.clone(),
-            ..FakeStore::default()
-        };
         let queue = FakeQueue {
             log: log.clone(),
             ..FakeQueue::default()
@@ -173,6 +209,7 @@ impl World {
             counters: counters.clone(),
             journal: journal.clone(),
             budget: budget.clone(),
+            neighbours,
         };
         let ingress = Ingress::new(config, services);
         Self {
