@@ -88,8 +88,10 @@ fn test() -> Result<(), Failed> {
             .env("POSTRIDER_TEST_SHAPE", "cluster")
             .go()
     })?;
-    load(&[], &["soak", "--short"])?;
-    engines::during(3, || load(&[], &["soak", "--cluster", "--short"]))
+    // Their programs were built for the tests.
+    let loadtest = run::output("postrider-loadtest");
+    Run::new(&loadtest, &["soak", "--short"]).go()?;
+    engines::during(3, || Run::new(&loadtest, &["soak", "--cluster", "--short"]).go())
 }
 
 fn soak() -> Result<(), Failed> {
@@ -116,22 +118,36 @@ fn soak() -> Result<(), Failed> {
     .env("POSTRIDER_SOAK_MINUTES", crashes.to_string())
     .go()?;
     let faults = (minutes - crashes).to_string();
-    load(&["--release"], &["soak", "--minutes", &faults])
+    load(&["soak", "--minutes", &faults])
 }
 
 fn soak_cluster(minutes: &str) -> Result<(), Failed> {
     packages::install_debian()?;
-    engines::during(3, || {
-        load(&["--release"], &["soak", "--cluster", "--minutes", minutes])
-    })
+    engines::during(3, || load(&["soak", "--cluster", "--minutes", minutes]))
 }
 
-/// The load generator against the server of this tree, both built with these options.
-fn load(options: &[&str], arguments: &[&str]) -> Result<(), Failed> {
-    let both = ["build", "--locked", "-p", "postrider", "-p", "postrider-loadtest"];
-    cargo(&[&both[..], options].concat()).go()?;
-    let run = ["run", "--locked", "-q", "-p", "postrider-loadtest"];
-    cargo(&[&run[..], options, &["--"], arguments].concat()).go()
+/// The load generator against the server of this tree, both as they are shipped.
+fn load(arguments: &[&str]) -> Result<(), Failed> {
+    let both = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "postrider",
+        "-p",
+        "postrider-loadtest",
+    ];
+    cargo(&both).go()?;
+    let run = [
+        "run",
+        "--release",
+        "--locked",
+        "-q",
+        "-p",
+        "postrider-loadtest",
+        "--",
+    ];
+    cargo(&[&run[..], arguments].concat()).go()
 }
 
 fn fuzz(target: &str, seconds: &str) -> Result<(), Failed> {

@@ -73,6 +73,12 @@ pub fn cargo(arguments: &[&str]) -> Run {
     }
 }
 
+/// A program as a build for tests has left it.
+pub fn output(program: &str) -> String {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from);
+    target.join("debug").join(program).to_string_lossy().into_owned()
+}
+
 /// Where build output and installed packages live: outside the clone, so that a second run is quick.
 pub fn cache() -> PathBuf {
     let home = std::env::var_os("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
