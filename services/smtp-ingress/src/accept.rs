@@ -18,10 +18,10 @@
 //!    notified.
 //!
 //! A single local target is delivered to directly, in one commit. If that cannot finish in time it becomes a local unit
-//! with the same delivery id. If that fails too while the outcome is unknown, the sender waits until it is known
-//! ([`Timeouts::settling`](crate::config::Timeouts::settling)): told to come again, it may come to a process that knows nothing of it, which would
-//! double the message. Only after that is the answer 451; then [`crate::identity`] keeps the ids for the sender's next attempt,
-//! and the other instances are told. The same holds for several local recipients while the queue is away: they
+//! with the same delivery id. If that fails too while the outcome is unknown, it is tried again for a moment
+//! ([`Timeouts::settling`](crate::config::Timeouts::settling)). Only then is the answer 451; [`crate::identity`] keeps the ids for
+//! the sender's next attempt, and the other instances are told, since it may come to any of them. The same holds for several local
+//! recipients while the queue is away: they
 //! are delivered to directly, and if not all of them can be, 451 is followed by a repetition that finds the receipts.
 
 use std::sync::Arc;

@@ -72,9 +72,9 @@ pub struct Timeouts {
     pub delivery: Duration,
     /// For the mail store to have a message, and for the queue to have its units. Default: 60 seconds.
     pub storage: Duration,
-    /// How long a sender is kept waiting for the answer to a message of which nobody knows whether it was taken: one that is told to
-    /// come again may come to another process, which does not know of it, and then it is there twice. Senders wait for ten minutes
-    /// (RFC 5321 §4.5.3.2.6). Default: 5 minutes.
+    /// How long a sender is kept waiting, beyond a first attempt, for the answer to a message of which nobody knows whether it was
+    /// taken: long enough for a connection that broke to be made again elsewhere, short enough for a database that is silent not to
+    /// gather senders. Default: 5 seconds.
     pub settling: Duration,
     /// How long the queue leaves a message to several recipients alone, so that this role can deliver it to the local
     /// ones itself. Default: 60 seconds.
@@ -122,7 +122,7 @@ impl Default for Timeouts {
             directory: Duration::from_secs(5),
             delivery: Duration::from_secs(5),
             storage: Duration::from_secs(60),
-            settling: Duration::from_secs(300),
+            settling: Duration::from_secs(5),
             intent: Duration::from_secs(60),
         }
     }
