@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
@@ -14,10 +15,10 @@ use postrider_proto::{Call, Link, Repeat};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::retry::budget::{Budget, TpsBudget};
-use tower::{Service, ServiceExt};
+use tower::{BoxError, Service, ServiceExt};
 
 use crate::deadline::Deadline;
-use crate::fault::{Fault, is_leaving, is_shed, is_unavailable, reason};
+use crate::fault::{Fault, is_late, is_leaving, is_shed, is_unavailable, reason};
 use crate::instance::Instance;
 use crate::members::{Members, ServiceUrl, choose};
 use crate::metrics;
@@ -31,6 +32,9 @@ const ATTEMPTS: usize = 4;
 
 /// The pause before an instance is asked a second time, doubled for a third.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a stream waits for any instance to be well: one that has just started says so within half a second.
+const ANY: Duration = Duration::from_secs(2);
 
 /// Repetitions for every hundred calls, and those that are always allowed per second.
 const REPEATS: f32 = 0.2;
@@ -189,12 +193,19 @@ impl Shared {
         call: Call,
         deadline: Deadline,
     ) -> Result<Response<Body>, Status> {
-        let instances = self.members.all().await;
+        let patience = Deadline::after(ANY).min(deadline);
+        let mut instances = self.members.all().await;
         let mut tried = Vec::new();
         // Its request is gone when it has been sent: so it goes to an instance that has just said that it is well.
         let instance = loop {
             let Some(instance) = choose(&instances, None, &tried) else {
-                return Err(self.unavailable("no instance answers"));
+                if patience.left().is_zero() {
+                    return Err(self.unavailable("no instance answers"));
+                }
+                tokio::time::sleep(PAUSE).await;
+                instances = self.members.all().await;
+                tried.clear();
+                continue;
             };
             // What is to last is not begun where it would end in a moment.
             let answers = match call.endless {
@@ -223,7 +234,7 @@ impl Shared {
         deadline: Deadline,
     ) -> Attempt {
         let _busy = instance.begin();
-        let mut sent = pin!(instance.channel.clone().oneshot(request));
+        let mut sent = pin!(instance.channel.clone().oneshot(request).err_into::<BoxError>());
         let mut answer = tokio::time::timeout_at(patience.instant(), &mut sent).await;
         if answer.is_err() && patience < deadline {
             if !instance.answers_now("no answer in time").await {
@@ -243,8 +254,7 @@ impl Shared {
                 }
                 Attempt::Answered(response)
             }
-            Ok(Err(error)) if !deadline.left().is_zero() => {
-                let error = error.into();
+            Ok(Err(error)) if !deadline.left().is_zero() && !is_late(&error) => {
                 let why = reason(&error);
                 instance.leave_out(&why);
                 Attempt::Failed(Fault::of(&error), why)

@@ -30,20 +30,26 @@ pub(crate) enum Fault {
 impl Fault {
     /// Reads it off the chain of errors below the transport.
     pub(crate) fn of(error: &BoxError) -> Self {
-        let mut at: Option<&(dyn Error + 'static)> = Some(error.as_ref());
-        while let Some(error) = at {
-            let unsent = error.is::<NotConnected>()
+        let unsent = chain(error).any(|error| {
+            error.is::<NotConnected>()
                 || error
                     .downcast_ref::<hyper::Error>()
                     .is_some_and(hyper::Error::is_canceled)
-                || error.downcast_ref::<h2::Error>().is_some_and(refused);
-            if unsent {
-                return Fault::Unsent;
-            }
-            at = error.source();
-        }
-        Fault::Unclear
+                || error.downcast_ref::<h2::Error>().is_some_and(refused)
+        });
+        if unsent { Fault::Unsent } else { Fault::Unclear }
     }
+}
+
+/// Whether the call's time is over: the channel sees that as well as we do, and a little sooner, since `grpc-timeout` is rounded.
+pub(crate) fn is_late(error: &BoxError) -> bool {
+    chain(error).any(|error| error.is::<tonic::TimeoutExpired>())
+}
+
+/// An error and those below it.
+fn chain(error: &BoxError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let top: &(dyn Error + 'static) = error.as_ref();
+    std::iter::successors(Some(top), |&error| error.source())
 }
 
 /// The stream was refused, or comes after the last one that a server which is going away has looked at (RFC 9113 §6.8, §8.7).
