@@ -18,7 +18,7 @@ use tower::retry::budget::{Budget, TpsBudget};
 use tower::{BoxError, Service, ServiceExt};
 
 use crate::deadline::Deadline;
-use crate::fault::{Fault, is_late, is_leaving, is_shed, is_unavailable, reason};
+use crate::fault::{Fault, is_given_up, is_late, is_leaving, is_shed, is_unavailable, reason};
 use crate::instance::Instance;
 use crate::members::{Members, ServiceUrl, choose};
 use crate::metrics;
@@ -243,6 +243,10 @@ impl Shared {
             answer = tokio::time::timeout_at(deadline.instant(), sent).await;
         }
         match answer {
+            Ok(Ok(response)) if is_given_up(&response) => {
+                instance.has_answered();
+                Attempt::TooLate
+            }
             Ok(Ok(response)) => {
                 if is_leaving(&response) {
                     instance.leaves();

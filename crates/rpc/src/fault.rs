@@ -70,8 +70,17 @@ pub(crate) fn is_leaving(response: &Response<Body>) -> bool {
 
 /// Whether an answer is a failure, for now.
 pub(crate) fn is_unavailable(response: &Response<Body>) -> bool {
-    let code = response.headers().get("grpc-status");
-    code.is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Unavailable)
+    code(response) == Some(Code::Unavailable)
+}
+
+/// Whether a server gave up because the call's time was over: it reads that off `grpc-timeout`, and calls it so.
+pub(crate) fn is_given_up(response: &Response<Body>) -> bool {
+    code(response) == Some(Code::Cancelled)
+}
+
+fn code(response: &Response<Body>) -> Option<Code> {
+    let code = response.headers().get("grpc-status")?;
+    Some(Code::from_bytes(code.as_bytes()))
 }
 
 /// The innermost reason, in one line: what stands above it only says that something failed.
