@@ -63,9 +63,12 @@ impl Herald {
         }
     }
 
-    /// Another instance has spoken of the message since.
+    /// A message's fate is known: nobody is told any more to keep its seed. That it is known is told on, also when it was said here:
+    /// this instance hears itself.
     pub(crate) fn is_over(&self, fingerprint: u128) {
-        self.news.lock().remove(&fingerprint);
+        self.news
+            .lock()
+            .retain(|key, (seed, _)| *key != fingerprint || seed.is_none());
     }
 
     async fn tell(self: Arc<Self>) {
