@@ -85,9 +85,11 @@ pub fn cache() -> PathBuf {
     home.join(".cache/postrider")
 }
 
-/// The repository's root.
+/// The repository's root: of the clone cargo runs this in, which need not be the one that has built it, when two share their output.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let crate_folder = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    crate_folder
         .parent()
         .map_or_else(|| ".".into(), Path::to_path_buf)
 }

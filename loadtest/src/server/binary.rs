@@ -47,10 +47,12 @@ pub fn version(binary: &Path) -> Result<String> {
 }
 
 fn build(cargo: OsString) -> Result<PathBuf> {
+    // Of the clone cargo runs this in; when two share their output, another one may have built it.
+    let folder = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let output = Command::new(cargo)
         .args(["build", "--release", "--locked", "-p", NAME])
         .args(["--message-format", "json-render-diagnostics"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
