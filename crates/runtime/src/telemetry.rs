@@ -103,15 +103,15 @@ impl Telemetry {
             config.level
         );
         let filter = EnvFilter::try_new(filter).context("telemetry.level")?;
-        let spans = self.tracers.as_ref().map(|tracers| {
+        // A layer that is not there must not be asked either (`Option`): it would take an interest in every span of every library.
+        let mut layers = vec![lines(config.log, filter)];
+        if let Some(tracers) = &self.tracers {
             let ours = filter_fn(|metadata| metadata.is_span() && metadata.target().starts_with("postrider"));
-            tracing_opentelemetry::layer()
-                .with_tracer(tracers.tracer("postrider"))
-                .with_filter(ours)
-        });
+            let spans = tracing_opentelemetry::layer().with_tracer(tracers.tracer("postrider"));
+            layers.push(spans.with_filter(ours).boxed());
+        }
         tracing_subscriber::registry()
-            .with(log_layer(config.log).with_filter(filter.and(flood::Flood::default())))
-            .with(spans)
+            .with(layers)
             .try_init()
             .context("logging has begun already")
     }
@@ -132,6 +132,15 @@ impl Telemetry {
         }
         let _ = self.meters.shutdown_with_timeout(LAST_PUSH);
     }
+}
+
+/// The log as a server writes it.
+fn lines<S>(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let filter = filter.and(flood::Flood::default());
+    log_layer(format).with_filter(filter).boxed()
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
@@ -164,4 +173,21 @@ fn log_unless_said(level: &str) {
     let _ = tracing_subscriber::registry()
         .with(log_layer(LogFormat::Text).with_filter(filter))
         .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::level_filters::LevelFilter;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_logged_costs_nothing() {
+        let layers = vec![lines(LogFormat::Text, EnvFilter::new("info"))];
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layers), || {
+            assert_eq!(LevelFilter::current(), LevelFilter::INFO);
+            assert!(tracing::trace_span!("a library's").is_disabled());
+            assert!(!tracing::info_span!("ours").is_disabled());
+        });
+    }
 }

@@ -7,9 +7,9 @@ use postrider_cql::{Batch, Statement};
 use postrider_types::{ContentId, UnitId};
 use tokio::task::JoinSet;
 
-use super::holders::{HEADER, HOUR, Header, PUT_HOLDER};
+use super::holders::{HEADER, Header, PUT_HOLDER};
 use super::rows::blob;
-use super::{Cql, PIECE, int};
+use super::{Cql, PIECE, int, is_young};
 use crate::content::{ContentEngine, ContentPiece, ContentRange, ContentWriter, Sweep};
 use crate::{Error, Result, unix_millis};
 
@@ -36,6 +36,7 @@ type PieceColumns = (Option<i64>, Option<i32>, Option<i32>, Option<Bytes>);
 impl ContentEngine for Cql {
     async fn put(&self, id: ContentId, data: Bytes) -> Result<()> {
         futures::try_join!(self.candidate(id), self.put_pieces(id, data, None))?;
+        self.saw(id);
         Ok(())
     }
 
@@ -110,8 +111,8 @@ impl Cql {
     /// Stores a content with its first holder, a small one in one request.
     pub(super) async fn put_held(&self, id: ContentId, data: Bytes, holder: Bytes) -> Result<()> {
         self.put_pieces(id, data, Some(holder.clone())).await?;
-        // Nobody sweeps what was made a moment ago; an older id may be about to be swept.
-        if unix_millis().saturating_sub(id.unix_millis()) < HOUR {
+        // An older id may be about to be swept.
+        if is_young(id) {
             return Ok(());
         }
         self.hold_as(id, holder).await
@@ -215,6 +216,9 @@ impl Cql {
             }
             pieces.push((at as u64, data));
         }
+        if total.is_some() {
+            self.saw(id);
+        }
         Ok((total, pieces))
     }
 }
@@ -291,6 +295,7 @@ impl ContentWriter for Writer {
         }
         let values = (blob(self.id.as_bytes()), int(self.length), int(unix_millis()));
         self.engine.session().write(PUT_HEADER, values).await?;
+        self.engine.saw(self.id);
         Ok(self.length)
     }
 }

@@ -29,7 +29,8 @@
 //! content_candidate  hour, shard, content → since                 may have no holder
 //! ```
 //! Who begins to hold a content writes the holder row, then looks whether the content is doomed; the sweeper dooms it, then looks for
-//! holders. Both read and write a majority, so at least one of them sees the other. Holder rows of accounts are written before the commit that needs
+//! holders. Both read and write a majority, so at least one of them sees the other. What has just been made is not swept, and is not looked
+//! at by whoever has made or read it: a message to fifty is not read fifty times. Holder rows of accounts are written before the commit that needs
 //! them, in the same request as a small content: they mean "may hold", and the description in the account's partition decides. Contents
 //! that lose a holder, never had one, or whose commit failed are candidates; these are swept. A process that dies between
 //! content and commit leaves one content without a candidate behind: a slow walk over all contents finds it.
@@ -53,12 +54,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use moka::sync::Cache;
 use parking_lot::Mutex;
 use postrider_cql::{FromRow, SerializeRow, Session, Statement};
-use postrider_types::AccountId;
+use postrider_types::{AccountId, ContentId};
 use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{Error, Result, unix_millis};
 
 /// Bytes of a piece of content, and of a snapshot.
 const PIECE: usize = 64 << 10;
@@ -70,6 +72,12 @@ const PAGE: usize = 1000;
 const DOUBT: Duration = Duration::from_secs(600);
 /// Accounts in doubt that are remembered; more than a process can have commits under way.
 const MOST_DOUBTS: usize = 100_000;
+
+/// A content whose id is younger than this, in milliseconds, is not swept, whatever holds it: half the shortest grace, so that clocks may differ
+/// by the other half.
+const YOUNG: u64 = 300_000;
+/// Young contents that are remembered to be there.
+const MOST_SEEN: u64 = 10_000;
 
 /// What can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +110,8 @@ pub struct Cql {
     doubts: Arc<Mutex<HashMap<AccountId, Instant>>>,
     /// The name under which this process takes the lease to sweep.
     sweeper: Uuid,
+    /// Young contents that this process has stored or read.
+    seen: Cache<ContentId, ()>,
 }
 
 impl Cql {
@@ -112,6 +122,10 @@ impl Cql {
             options,
             doubts: Arc::default(),
             sweeper: Uuid::new_v4(),
+            seen: Cache::builder()
+                .max_capacity(MOST_SEEN)
+                .time_to_live(Duration::from_millis(YOUNG))
+                .build(),
         }
     }
 
@@ -160,6 +174,18 @@ impl Cql {
         Ok(self.session.read(statement, values).await?.first()?)
     }
 
+    /// Takes note that a content is there.
+    fn saw(&self, id: ContentId) {
+        if is_young(id) {
+            self.seen.insert(id, ());
+        }
+    }
+
+    /// Whether a content is there, and will be for a while, as far as is known without a look.
+    fn is_there(&self, id: ContentId) -> bool {
+        is_young(id) && self.seen.contains_key(&id)
+    }
+
     fn doubt(&self, account: AccountId) {
         let now = Instant::now();
         let mut doubts = self.doubts.lock();
@@ -192,6 +218,10 @@ impl From<postrider_cql::Error> for Error {
             Database::Refused(text) => Error::Invalid(text),
         }
     }
+}
+
+fn is_young(id: ContentId) -> bool {
+    unix_millis().saturating_sub(id.unix_millis()) < YOUNG
 }
 
 /// As a `bigint`: numbers of 64 bits keep their bits.

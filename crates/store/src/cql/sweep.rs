@@ -179,6 +179,7 @@ impl Cql {
             Held::No => {}
         }
         let moment = micros();
+        self.seen.invalidate(&id);
         self.session
             .write(DOOM, (moment, moment, content.clone()))
             .await?;
