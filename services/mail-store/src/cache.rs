@@ -7,12 +7,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use opentelemetry::global;
 use opentelemetry::metrics::Counter;
 use parking_lot::Mutex;
-use postrider_types::AccountId;
+use postrider_types::{AccountId, Version};
+use tokio::time::Instant;
 
 use crate::commit::Lane;
 use crate::courtesy::Courtesy;
@@ -50,6 +51,10 @@ pub(crate) struct Account {
     /// Held while an index of it is loaded, so that it is loaded once.
     pub loading: tokio::sync::Mutex<()>,
     state: Mutex<Option<Arc<State>>>,
+    /// When the state was last found to be, or made, the newest there is.
+    confirmed: Mutex<Option<Instant>>,
+    /// The newest version that other instances spoke of.
+    heard: AtomicU64,
     weight: AtomicUsize,
     used: AtomicBool,
 }
@@ -63,6 +68,8 @@ impl Account {
             gate: tokio::sync::Mutex::new(()),
             loading: tokio::sync::Mutex::new(()),
             state: Mutex::new(None),
+            confirmed: Mutex::new(None),
+            heard: AtomicU64::new(0),
             weight: AtomicUsize::new(EMPTY),
             used: AtomicBool::new(true),
         }
@@ -95,6 +102,23 @@ impl Account {
         let mut state = self.state.lock();
         let state = state.as_mut().filter(|state| when(state))?;
         Some(change(Arc::make_mut(state)))
+    }
+
+    /// The state was the newest at that moment.
+    pub fn confirm(&self, moment: Instant) {
+        *self.confirmed.lock() = Some(moment);
+    }
+
+    /// Another instance says that it has reached a version.
+    pub fn hear(&self, version: Version) {
+        self.heard.fetch_max(version.0, Ordering::AcqRel);
+    }
+
+    /// The newest version anybody spoke of, if the state was the newest after that moment.
+    pub fn newest_since(&self, moment: Instant) -> Option<Version> {
+        let known = self.confirmed.lock().is_some_and(|at| at > moment);
+        let state = self.state().filter(|_| known)?;
+        Some(state.version().max(Version(self.heard.load(Ordering::Acquire))))
     }
 
     fn measure(&self) -> usize {

@@ -11,6 +11,7 @@ use postrider_proto::Failure;
 use postrider_store::account::Head;
 use postrider_store::{AccountEngine, ContentEngine};
 use postrider_types::{AccountId, ContentId, Version};
+use tokio::time::Instant;
 
 use crate::Config;
 use crate::cache::Accounts;
@@ -80,10 +81,12 @@ impl Service {
     /// The state of an account as of now; an account that does not exist yet begins with its first folders.
     pub async fn view(self: &Arc<Self>, account: AccountId) -> Result<Arc<State>, Failure> {
         let entry = self.accounts.get(account);
-        if let Some(state) = entry.state().filter(|state| state.version() > Version(0))
-            && (self.config.sole_instance || commit::is_current(&*self.engine, account, &state).await?)
-        {
-            return Ok(state);
+        if let Some(state) = entry.state().filter(|state| state.version() > Version(0)) {
+            let now = Instant::now();
+            if self.config.sole_instance || commit::is_current(&*self.engine, account, &state).await? {
+                entry.confirm(now);
+                return Ok(state);
+            }
         }
         self.run(account, Touch).await?;
         entry

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures::StreamExt;
 use opentelemetry::global;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use postrider_proto::Failure;
 use postrider_types::{AccountId, Version};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::failure::{storage, unavailable};
 use crate::service::Service;
@@ -30,6 +32,9 @@ static WATCHED: LazyLock<UpDownCounter<i64>> = LazyLock::new(|| {
 const SHARDS: usize = 16;
 /// The most accounts of one stream.
 const MAX_WATCHED: usize = 1_000_000;
+/// For so long hints alone say what has become of an account after it was looked at. Whoever dies between a commit and its hint keeps others
+/// from hearing of it.
+const MOMENT: Duration = Duration::from_secs(5);
 /// How many heads a poll reads at once.
 const PARALLEL: usize = 8;
 /// While hints are heard, a poll looks at one account in so many, the next time at others: whoever dies between a commit and its hint is made up
@@ -40,6 +45,8 @@ const ROUND: u64 = 60;
 pub(crate) struct Watchers {
     /// Hints were lost.
     missed: Notify,
+    /// Since when none was, as far as is known.
+    unbroken: Mutex<Instant>,
     shards: Vec<Mutex<HashMap<AccountId, Vec<Arc<Board>>>>>,
 }
 
@@ -47,6 +54,7 @@ impl Default for Watchers {
     fn default() -> Self {
         Self {
             missed: Notify::new(),
+            unbroken: Mutex::new(Instant::now()),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
         }
     }
@@ -58,6 +66,11 @@ impl Watchers {
         if let Some(boards) = self.shard(account).lock().get(&account) {
             boards.iter().for_each(|board| board.post(account, version));
         }
+    }
+
+    /// Hints may have been lost until now.
+    fn broken(&self) {
+        *self.unbroken.lock() = Instant::now();
     }
 
     /// The accounts somebody watches.
@@ -205,11 +218,20 @@ impl Service {
     pub async fn follow_hints(&self) {
         loop {
             let mut hints = self.hints.listen().await;
+            self.watchers.broken();
             while let Some(hint) = hints.next().await {
                 match hint {
-                    Some((account, version)) => self.watchers.moved(account, version),
-                    // Hints were lost.
-                    None => self.watchers.missed.notify_one(),
+                    Some((account, version)) => {
+                        // In this order: who begins to watch looks at the account when it is on the list of watchers.
+                        if let Some(entry) = self.accounts.peek(account) {
+                            entry.hear(version);
+                        }
+                        self.watchers.moved(account, version);
+                    }
+                    None => {
+                        self.watchers.broken();
+                        self.watchers.missed.notify_one();
+                    }
                 }
             }
             // The stream has ended: coordination is away for a moment.
@@ -255,12 +277,23 @@ impl Service {
             .await;
     }
 
-    /// The version of an account, without beginning one that is new.
+    /// The version of an account, without beginning one that is new. One that was looked at a moment ago, as whoever begins to watch it has
+    /// just done, is not looked at again: what has changed it since then, here or elsewhere, would have been heard of.
     async fn current_version(&self, account: AccountId) -> Result<Version, Failure> {
+        let entry = self.accounts.peek(account);
         if self.config.sole_instance
-            && let Some(state) = self.accounts.peek(account).and_then(|entry| entry.state())
+            && let Some(state) = entry.as_ref().and_then(|entry| entry.state())
         {
             return Ok(state.version());
+        }
+        let unbroken = *self.watchers.unbroken.lock();
+        let since = Instant::now()
+            .checked_sub(MOMENT)
+            .map_or(unbroken, |moment| moment.max(unbroken));
+        if self.hints.are_heard()
+            && let Some(version) = entry.and_then(|entry| entry.newest_since(since))
+        {
+            return Ok(version);
         }
         let head = self.engine.head(account).await.map_err(storage)?;
         Ok(head.map_or(Version(0), |head| head.version))

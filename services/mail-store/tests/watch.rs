@@ -116,3 +116,19 @@ async fn hints_carry_news_between_instances() {
     assert_eq!(watcher.next().await, Some((7, 1)));
     background.abort();
 }
+
+#[tokio::test]
+async fn a_hint_between_a_look_and_the_watch_is_not_lost() {
+    let (engine, hints) = (Memory::new(), Arc::new(Coordination::new()));
+    let (here, there) = (instance_over(&engine, &hints), instance_over(&engine, &hints));
+    let background = tokio::spawn(here.background());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    deliver(&mut client(&here), 7, letter("1@a", "s", "", "b")).await;
+    let (version, _, _) = open(&mut client(&here), 7, 1).await;
+    deliver(&mut client(&there), 7, letter("2@a", "s", "", "b")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut watcher = Watcher::new(&mut client(&here)).await;
+    watcher.watch(7, version).await;
+    assert_eq!(watcher.next().await, Some((7, version + 1)));
+    background.abort();
+}

@@ -91,7 +91,8 @@ impl Cluster {
         };
         match member {
             Member::Balancer => command.args(["-db", "-f"]),
-            Member::Process(..) => command.args(["run", "--config"]),
+            // As in a container with one processor: two threads each would mostly wake each other up.
+            Member::Process(..) => command.env("TOKIO_WORKER_THREADS", "1").args(["run", "--config"]),
         };
         Ok(Record::of(&folder).launch(command.arg(configuration))?)
     }
