@@ -10,7 +10,9 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::metrics::{
+    Aggregation, Instrument, InstrumentKind, PeriodicReader, SdkMeterProvider, Stream,
+};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tracing::Subscriber;
@@ -31,6 +33,11 @@ const PUSH_EVERY: Duration = Duration::from_secs(30);
 
 /// How long the last spans and metrics may take to leave when the process ends.
 const LAST_PUSH: Duration = Duration::from_secs(5);
+
+/// Where the buckets of a histogram of seconds end: from a database's answer to an attempt at a slow host.
+const SECONDS: [f64; 17] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
 
 /// The process's telemetry; there is one.
 pub struct Telemetry {
@@ -62,6 +69,7 @@ impl Telemetry {
             .context("cannot make the Prometheus exporter")?;
         let mut meters = SdkMeterProvider::builder()
             .with_resource(resource.clone())
+            .with_view(in_seconds)
             .with_reader(prometheus);
         let mut tracers = None;
         if !config.otlp_endpoint.is_empty() {
@@ -134,6 +142,18 @@ impl Telemetry {
     }
 }
 
+/// Histograms of seconds get buckets for seconds: the library's own are for milliseconds.
+fn in_seconds(instrument: &Instrument) -> Option<Stream> {
+    if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
+        return None;
+    }
+    let buckets = Aggregation::ExplicitBucketHistogram {
+        boundaries: SECONDS.to_vec(),
+        record_min_max: false,
+    };
+    Stream::builder().with_aggregation(buckets).build().ok()
+}
+
 /// The log as a server writes it.
 fn lines<S>(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<S> + Send + Sync>
 where
@@ -177,9 +197,38 @@ fn log_unless_said(level: &str) {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::metrics::MeterProvider;
     use tracing::level_filters::LevelFilter;
 
     use super::*;
+
+    #[test]
+    fn milliseconds_can_be_told_apart() {
+        let registry = Registry::new();
+        let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone());
+        let meters = SdkMeterProvider::builder()
+            .with_view(in_seconds)
+            .with_reader(reader.build().unwrap())
+            .build();
+        let meter = meters.meter("test");
+        let took = meter.f64_histogram("took").with_unit("s").build();
+        [0.002, 0.004]
+            .into_iter()
+            .for_each(|seconds| took.record(seconds, &[]));
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&registry.gather(), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let found = |end: &str, count: u32| {
+            let mut lines = text
+                .lines()
+                .filter(|line| line.starts_with("took_seconds_bucket"));
+            lines.any(|line| line.contains(&format!("le=\"{end}\"")) && line.ends_with(&format!(" {count}")))
+        };
+        assert!(
+            found("0.001", 0) && found("0.0025", 1) && found("0.005", 2),
+            "{text}"
+        );
+    }
 
     #[test]
     fn what_is_not_logged_costs_nothing() {

@@ -27,7 +27,6 @@ static HASH_DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
         .f64_histogram("postrider_directory_hash")
         .with_unit("s")
         .with_description("Time of a run of a password hash, with the time it waited for its turn")
-        .with_boundaries(vec![0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0])
         .build()
 });
 

@@ -25,7 +25,8 @@ impl Metrics {
             recipients: counter("postrider_smtp_recipients", "Recipients by listener and outcome"),
             bytes: counter("postrider_smtp_bytes", "Octets of accepted messages"),
             acceptance: meter
-                .f64_histogram("postrider_smtp_acceptance_seconds")
+                .f64_histogram("postrider_smtp_acceptance")
+                .with_unit("s")
                 .with_description("From the end of a message to its reply")
                 .build(),
             authentications: counter("postrider_smtp_authentications", "Authentications by outcome"),

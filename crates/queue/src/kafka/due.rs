@@ -190,24 +190,9 @@ impl Table {
 
     /// All units, a page at a time.
     pub(super) async fn page(&self, after: Option<Cursor>, limit: usize) -> Result<Page<Unit>> {
-        let (mut place, last) = self.place(after, true).await?;
-        let mut items = Vec::new();
-        loop {
-            let (notes, next) = self.notes(place, limit - items.len(), last).await?;
-            for (note, unit) in self.noted(notes, rows::GET).await? {
-                items.extend(unit.filter(|unit| is_current(&note, unit)));
-            }
-            let Some(next) = next else {
-                return Ok(Page { items, next: None });
-            };
-            if items.len() >= limit {
-                return Ok(Page {
-                    items,
-                    next: Some(next.cursor()),
-                });
-            }
-            place = next;
-        }
+        let start = self.place(after, true).await?;
+        let take = |note: &Note, unit: Unit| is_current(note, &unit).then_some(unit);
+        self.walk(start, limit, rows::GET, |_| true, take).await
     }
 
     /// Everything overdue, whoever looks after it.
@@ -217,17 +202,27 @@ impl Table {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<WakeUp>> {
-        let (mut place, last) = self.place(after, false).await?;
+        let start = self.place(after, false).await?;
+        let is_due = |note: &Note| note.due.unwrap_or(0) < int(before);
+        let take = |_: &Note, unit: Unit| is_overdue(&unit, before).then(|| WakeUp::of(&unit));
+        self.walk(start, limit, rows::GET_SERIAL, is_due, take).await
+    }
+
+    /// A page of what `take` makes of the units behind notes that are `worth` a read.
+    async fn walk<T>(
+        &self,
+        (mut place, last): (Place, i64),
+        limit: usize,
+        read: Statement,
+        worth: impl Fn(&Note) -> bool,
+        take: impl Fn(&Note, Unit) -> Option<T>,
+    ) -> Result<Page<T>> {
         let mut items = Vec::new();
         loop {
             let (mut notes, next) = self.notes(place, limit - items.len(), last).await?;
-            notes.retain(|note| note.due.unwrap_or(0) < int(before));
-            for (_, unit) in self.noted(notes, rows::GET_SERIAL).await? {
-                items.extend(
-                    unit.as_ref()
-                        .filter(|unit| is_overdue(unit, before))
-                        .map(WakeUp::of),
-                );
+            notes.retain(&worth);
+            for (note, unit) in self.noted(notes, read).await? {
+                items.extend(unit.and_then(|unit| take(&note, unit)));
             }
             let Some(next) = next else {
                 return Ok(Page { items, next: None });

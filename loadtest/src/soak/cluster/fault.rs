@@ -74,114 +74,52 @@ const fn fault(name: &'static str, act: Act, hold: u64, back: u64, late: u64) ->
     }
 }
 
+const fn killed(name: &'static str, role: Role, back: u64, late: u64) -> Fault {
+    fault(name, Act::Kill(role), SUPERVISOR, back, late)
+}
+
+const fn stopped(name: &'static str, role: Role, back: u64, late: u64) -> Fault {
+    fault(name, Act::Stop(role), WHILE, back, late)
+}
+
+const fn node_killed(name: &'static str, kind: Kind, node: u8, back: u64, late: u64) -> Fault {
+    fault(name, Act::KillEngine(kind, node), WHILE, back, late)
+}
+
+const fn node_stopped(name: &'static str, kind: Kind, node: u8, back: u64, late: u64) -> Fault {
+    fault(name, Act::StopEngine(kind, node), WHILE, back, late)
+}
+
 const fn short(fault: Fault) -> Fault {
     Fault { short: true, ..fault }
 }
 
 /// Every fault, in the order of their turns.
 pub const FAULTS: [Fault; 22] = [
-    short(fault(
-        "smtp-ingress-killed",
-        Act::Kill(Role::SmtpIngress),
-        SUPERVISOR,
-        20,
-        SOON,
-    )),
-    fault(
-        "smtp-ingress-stopped",
-        Act::Stop(Role::SmtpIngress),
-        WHILE,
-        20,
-        SOON,
-    ),
-    fault(
-        "imap-gateway-killed",
-        Act::Kill(Role::ImapGateway),
-        SUPERVISOR,
-        20,
-        SOON,
-    ),
-    fault(
-        "imap-gateway-stopped",
-        Act::Stop(Role::ImapGateway),
-        WHILE,
-        20,
-        SOON,
-    ),
-    fault(
-        "pop3-gateway-killed",
-        Act::Kill(Role::Pop3Gateway),
-        SUPERVISOR,
-        20,
-        SOON,
-    ),
-    fault(
-        "pop3-gateway-stopped",
-        Act::Stop(Role::Pop3Gateway),
-        WHILE,
-        20,
-        SOON,
-    ),
-    short(fault(
-        "mail-store-killed",
-        Act::Kill(Role::MailStore),
-        SUPERVISOR,
-        20,
-        SOON,
-    )),
-    fault("mail-store-stopped", Act::Stop(Role::MailStore), WHILE, 20, SOON),
-    fault(
-        "directory-killed",
-        Act::Kill(Role::Directory),
-        SUPERVISOR,
-        20,
-        SOON,
-    ),
-    fault("directory-stopped", Act::Stop(Role::Directory), WHILE, 20, SOON),
-    fault(
-        "delivery-worker-killed",
-        Act::Kill(Role::DeliveryWorker),
-        SUPERVISOR,
-        45,
-        LEASE,
-    ),
-    fault(
-        "delivery-worker-stopped",
-        Act::Stop(Role::DeliveryWorker),
-        WHILE,
-        45,
-        LEASE,
-    ),
-    short(fault(
+    short(killed("smtp-ingress-killed", Role::SmtpIngress, 20, SOON)),
+    stopped("smtp-ingress-stopped", Role::SmtpIngress, 20, SOON),
+    killed("imap-gateway-killed", Role::ImapGateway, 20, SOON),
+    stopped("imap-gateway-stopped", Role::ImapGateway, 20, SOON),
+    killed("pop3-gateway-killed", Role::Pop3Gateway, 20, SOON),
+    stopped("pop3-gateway-stopped", Role::Pop3Gateway, 20, SOON),
+    short(killed("mail-store-killed", Role::MailStore, 20, SOON)),
+    stopped("mail-store-stopped", Role::MailStore, 20, SOON),
+    killed("directory-killed", Role::Directory, 20, SOON),
+    stopped("directory-stopped", Role::Directory, 20, SOON),
+    killed("delivery-worker-killed", Role::DeliveryWorker, 45, LEASE),
+    stopped("delivery-worker-stopped", Role::DeliveryWorker, 45, LEASE),
+    short(node_killed(
         "cassandra-node-killed",
-        Act::KillEngine(Kind::Cassandra, 2),
-        WHILE,
+        Kind::Cassandra,
+        2,
         30,
         LEASE,
     )),
-    fault(
-        "cassandra-node-stopped",
-        Act::StopEngine(Kind::Cassandra, 3),
-        WHILE,
-        30,
-        LEASE,
-    ),
-    short(fault(
-        "kafka-broker-killed",
-        Act::KillEngine(Kind::Kafka, 2),
-        WHILE,
-        45,
-        FOUND,
-    )),
-    fault(
-        "kafka-broker-stopped",
-        Act::StopEngine(Kind::Kafka, 3),
-        WHILE,
-        45,
-        FOUND,
-    ),
-    fault("redis-killed", Act::KillEngine(Kind::Redis, 1), WHILE, 30, SOON),
-    fault("redis-stopped", Act::StopEngine(Kind::Redis, 1), WHILE, 30, SOON),
+    node_stopped("cassandra-node-stopped", Kind::Cassandra, 3, 30, LEASE),
+    short(node_killed("kafka-broker-killed", Kind::Kafka, 2, 45, FOUND)),
+    node_stopped("kafka-broker-stopped", Kind::Kafka, 3, 45, FOUND),
+    node_killed("redis-killed", Kind::Redis, 1, 30, SOON),
+    node_stopped("redis-stopped", Kind::Redis, 1, 30, SOON),
     fault("delayed", Act::Slow, WHILE, 20, SOON),
     fault("partition", Act::Partition(Role::MailStore), WHILE, 30, SOON),
     fault("engines-restarted", Act::AllEngines, 2, 90, FOUND),
