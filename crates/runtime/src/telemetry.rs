@@ -16,7 +16,7 @@ use opentelemetry_sdk::metrics::{
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tracing::Subscriber;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -159,8 +159,9 @@ fn lines<S>(format: LogFormat, filter: EnvFilter) -> Box<dyn Layer<S> + Send + S
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let filter = filter.and(flood::Flood::default());
-    log_layer(format).with_filter(filter).boxed()
+    flood::Flood::before(log_layer(format))
+        .with_filter(filter)
+        .boxed()
 }
 
 fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
