@@ -465,19 +465,21 @@ async fn tls_is_offered_demanded_or_broken() {
 
 #[tokio::test]
 async fn nobody_is_there_for_a_while() {
-    let stage = Scene::new("[[rule]]\nunreachable = true\nfrom = \"300ms\"\nuntil = \"1s\"").await;
-    stage.caller().await;
+    // From before it starts, and with time enough for a busy machine to see each part.
     let begin = Instant::now();
+    let back = Duration::from_secs(3);
+    let stage = Scene::new("[[rule]]\nunreachable = true\nfrom = \"500ms\"\nuntil = \"3s\"").await;
+    stage.caller().await;
     let address = stage.sink.addresses()[0];
     while TcpStream::connect(address).await.is_ok() {
-        assert!(begin.elapsed() < Duration::from_secs(1), "still there");
+        assert!(begin.elapsed() < back, "still there");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     while TcpStream::connect(address).await.is_err() {
-        assert!(begin.elapsed() < Duration::from_secs(5), "still gone");
+        assert!(begin.elapsed() < back * 4, "still gone");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(begin.elapsed() > Duration::from_millis(600));
+    assert!(begin.elapsed() >= back, "back after {:?}", begin.elapsed());
     stage.caller().await;
 }
 
