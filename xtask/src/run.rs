@@ -66,17 +66,21 @@ impl Run {
 
 /// Cargo, with its output outside the clone unless somebody chose otherwise.
 pub fn cargo(arguments: &[&str]) -> Run {
-    let run = Run::new("cargo", arguments);
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(_) => run,
-        None => run.env("CARGO_TARGET_DIR", cache().join("target")),
-    }
+    Run::new("cargo", arguments).env("CARGO_TARGET_DIR", target())
 }
 
 /// A program as a build for tests has left it.
 pub fn output(program: &str) -> String {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from);
-    target.join("debug").join(program).to_string_lossy().into_owned()
+    target()
+        .join("debug")
+        .join(program)
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Where cargo puts what it builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache().join("target"), PathBuf::from)
 }
 
 /// Where build output and installed packages live: outside the clone, so that a second run is quick.

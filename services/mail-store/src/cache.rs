@@ -51,7 +51,7 @@ pub(crate) struct Account {
     /// Held while an index of it is loaded, so that it is loaded once.
     pub loading: tokio::sync::Mutex<()>,
     state: Mutex<Option<Arc<State>>>,
-    /// When the state was last found to be, or made, the newest there is.
+    /// When a reader last found the state to be the newest there is.
     confirmed: Mutex<Option<Instant>>,
     /// The newest version that other instances spoke of.
     heard: AtomicU64,

@@ -351,7 +351,6 @@ async fn attempts(
                 // Readers aside, nobody else holds the state now, so that it is changed in place.
                 drop(state);
                 account.with_state(|state| state.step(step));
-                account.confirm(begun);
                 return Ok(Some(version));
             }
             Outcome::Conflict => {

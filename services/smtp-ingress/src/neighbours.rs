@@ -66,9 +66,10 @@ impl Herald {
     /// A message's fate is known: nobody is told any more to keep its seed. That it is known is told on, also when it was said here:
     /// this instance hears itself.
     pub(crate) fn is_over(&self, fingerprint: u128) {
-        self.news
-            .lock()
-            .retain(|key, (seed, _)| *key != fingerprint || seed.is_none());
+        let mut news = self.news.lock();
+        if news.get(&fingerprint).is_some_and(|(seed, _)| seed.is_some()) {
+            news.remove(&fingerprint);
+        }
     }
 
     async fn tell(self: Arc<Self>) {
