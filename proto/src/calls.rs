@@ -46,6 +46,9 @@ pub enum Route {
     Account,
     /// The one that has the first recipient's account in its cache (`DeliverRequest`).
     Recipient,
+    /// The one that has the account in its cache that the request's metadata name ([`name_account`]): its messages are a stream,
+    /// and nobody reads them on their way. None is named: as `Any`.
+    Named,
 }
 
 const READ: Duration = Duration::from_secs(10);
@@ -55,8 +58,11 @@ const LONG: Duration = Duration::from_secs(120);
 /// A stream in: as long as its sender takes.
 const STREAM: Duration = Duration::from_secs(3600);
 
+/// The key of a named account in a request's metadata; its value is in decimal.
+const ACCOUNT_KEY: &str = "postrider-account";
+
 use Repeat::{Always, Never, Unsent};
-use Route::{Account, Any, Recipient};
+use Route::{Account, Any, Named, Recipient};
 
 const fn call(path: &'static str, deadline: Duration, repeat: Repeat, route: Route) -> Call {
     Call {
@@ -97,7 +103,7 @@ const CALLS: [Call; 54] = [
     call("/postrider.directory.v1.Directory/ListAliases", READ, Always, Any),
     call("/postrider.directory.v1.Directory/RemoveAlias", WRITE, Unsent, Any),
 
-    call("/postrider.mailstore.v1.MailStore/PutMessage", STREAM, Never, Any),
+    call("/postrider.mailstore.v1.MailStore/PutMessage", STREAM, Never, Named),
     // Each delivery has an id, and a receipt when it has happened.
     call("/postrider.mailstore.v1.MailStore/Deliver", WRITE, Always, Recipient),
     call("/postrider.mailstore.v1.MailStore/ReadContent", READ, Always, Any),
@@ -148,6 +154,15 @@ impl Call {
         TABLE.get(path).copied().unwrap_or(unknown)
     }
 
+    /// The account whose instance is to be asked, as the request's metadata name it. `None`: any instance.
+    pub fn named_account(&self, metadata: &http::HeaderMap) -> Option<AccountId> {
+        if self.route != Route::Named {
+            return None;
+        }
+        let account = metadata.get(ACCOUNT_KEY)?.to_str().ok()?.parse().ok()?;
+        Some(AccountId::new(account))
+    }
+
     /// The account whose instance is to be asked, read from an encoded request message (without the five bytes gRPC puts in
     /// front). `None`: any instance.
     pub fn account(&self, message: &[u8]) -> Option<AccountId> {
@@ -162,7 +177,7 @@ impl Call {
             recipients: Vec<OfAccount>,
         }
         let account = match self.route {
-            Route::Any => None,
+            Route::Any | Route::Named => None,
             Route::Account => OfAccount::decode(message).ok().map(|of| of.account),
             Route::Recipient => OfRecipients::decode(message)
                 .ok()
@@ -170,6 +185,12 @@ impl Call {
         };
         account.map(AccountId::new)
     }
+}
+
+/// Names the account in whose mailbox a streamed message will be: the instance that has the account in its cache then describes the message
+/// while it comes, and need not read it again when it is delivered or appended.
+pub fn name_account(metadata: &mut http::HeaderMap, account: AccountId) {
+    metadata.insert(ACCOUNT_KEY, account.get().into());
 }
 
 #[cfg(test)]
@@ -202,6 +223,19 @@ mod tests {
             .iter()
             .filter(|call| !call.path.starts_with("/grpc.") && !paths.contains(call.path));
         assert_eq!(gone.map(|call| call.path).collect::<Vec<_>>(), [""; 0]);
+    }
+
+    #[test]
+    fn the_account_of_a_stream_is_named_beside_it() {
+        let mut metadata = http::HeaderMap::new();
+        let put = Call::of("/postrider.mailstore.v1.MailStore/PutMessage");
+        assert_eq!(put.named_account(&metadata), None);
+        name_account(&mut metadata, AccountId::new(u64::MAX >> 1));
+        assert_eq!(put.named_account(&metadata), Some(AccountId::new(u64::MAX >> 1)));
+        let submit = Call::of("/postrider.submission.v1.Submission/Submit");
+        assert_eq!(submit.named_account(&metadata), None);
+        metadata.insert(ACCOUNT_KEY, "-1".parse().unwrap());
+        assert_eq!(put.named_account(&metadata), None);
     }
 
     #[test]

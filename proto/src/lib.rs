@@ -9,7 +9,7 @@ mod calls;
 mod error;
 mod link;
 
-pub use calls::{Call, Repeat, Route};
+pub use calls::{Call, Repeat, Route, name_account};
 pub use error::{Failure, Kind};
 pub use link::Link;
 

@@ -194,11 +194,12 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<Response<Body>, Status> {
         let patience = Deadline::after(ANY).min(deadline);
+        let account = call.named_account(request.headers());
         let mut instances = self.members.all().await;
         let mut tried = Vec::new();
         // Its request is gone when it has been sent: so it goes to an instance that has just said that it is well.
         let instance = loop {
-            let Some(instance) = choose(&instances, None, &tried) else {
+            let Some(instance) = choose(&instances, account, &tried) else {
                 if patience.left().is_zero() {
                     return Err(self.unavailable("no instance answers"));
                 }

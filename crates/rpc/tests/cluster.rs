@@ -10,18 +10,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use postrider_proto::Link;
 use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::mailstore::{
-    CreateFolderRequest, CreateFolderResponse, GetAccountRequest, GetAccountResponse,
+    CreateFolderRequest, CreateFolderResponse, GetAccountRequest, GetAccountResponse, PutMessageRequest,
+    PutMessageResponse,
 };
+use postrider_proto::{Link, name_account};
 use postrider_rpc::{Cluster, Deadline, Door, Ending, Guard, Limits, Mutual, Server, Settings};
+use postrider_types::AccountId;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codegen::Service;
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{ClientStreamingService, Grpc, NamedService, UnaryService};
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
@@ -31,7 +33,7 @@ const OPEN: Guard = Guard {
     admit: None,
 };
 
-/// A mail store that answers two calls with who it is, and counts them.
+/// A mail store that answers three calls with who it is, and counts them.
 #[derive(Clone, Default)]
 struct Store {
     name: u64,
@@ -76,6 +78,20 @@ impl UnaryService<CreateFolderRequest> for Store {
     }
 }
 
+impl ClientStreamingService<PutMessageRequest> for Store {
+    type Response = PutMessageResponse;
+    type Future = BoxFuture<'static, Result<Response<PutMessageResponse>, Status>>;
+
+    fn call(&mut self, _: Request<Streaming<PutMessageRequest>>) -> Self::Future {
+        let size = self.name;
+        let answer = PutMessageResponse {
+            size,
+            ..PutMessageResponse::default()
+        };
+        Box::pin(async move { Ok(Response::new(answer)) })
+    }
+}
+
 impl Service<http::Request<Body>> for Store {
     type Response = http::Response<Body>;
     type Error = Infallible;
@@ -91,6 +107,9 @@ impl Service<http::Request<Body>> for Store {
             Ok(if request.uri().path().ends_with("/GetAccount") {
                 let mut grpc = Grpc::new(ProstCodec::<GetAccountResponse, GetAccountRequest>::default());
                 grpc.unary(store, request).await
+            } else if request.uri().path().ends_with("/PutMessage") {
+                let mut grpc = Grpc::new(ProstCodec::<PutMessageResponse, PutMessageRequest>::default());
+                grpc.client_streaming(store, request).await
             } else {
                 let mut grpc = Grpc::new(ProstCodec::<CreateFolderResponse, CreateFolderRequest>::default());
                 grpc.unary(store, request).await
@@ -245,6 +264,30 @@ async fn an_account_is_always_asked_for_at_the_same_instance_and_elsewhere_when_
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     drop(again);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_for_a_named_account_goes_where_the_account_is_asked_for() {
+    let one = Running::start(1, "127.0.0.1:0").await;
+    let two = Running::start(2, "127.0.0.1:0").await;
+    let cluster = cluster(&[one.address, two.address], None);
+    let mut client = client(&cluster);
+    let mut homes = HashSet::new();
+    for account in 0..50 {
+        let home = ask(&mut client, account).await.unwrap();
+        homes.insert(home);
+        let mut request = Request::new(futures::stream::iter([PutMessageRequest::default()]));
+        name_account(request.metadata_mut().as_mut(), AccountId::new(account));
+        let stored = client.put_message(request).await.unwrap().into_inner();
+        assert_eq!(stored.size, home, "of account {account}");
+    }
+    assert_eq!(homes.len(), 2, "both have work");
+    let mut takers = HashSet::new();
+    for _ in 0..50 {
+        let request = futures::stream::iter([PutMessageRequest::default()]);
+        takers.insert(client.put_message(request).await.unwrap().into_inner().size);
+    }
+    assert_eq!(takers, homes, "one that is about no account goes anywhere");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -257,6 +257,20 @@ impl Node {
         text
     }
 
+    /// What `postrider trace` prints, once it shows these steps: journals are written beside the mail's way, so that a step may have
+    /// been taken a moment before it is found.
+    pub fn trace(&self, query: &[&str], steps: &[&str]) -> String {
+        let arguments = [&["trace"], query].concat();
+        eventually(
+            &format!("{steps:?} in {arguments:?}"),
+            Duration::from_secs(60),
+            || {
+                let text = String::from_utf8_lossy(&self.run(&arguments).stdout).into_owned();
+                steps.iter().all(|step| text.contains(step)).then_some(text)
+            },
+        )
+    }
+
     /// Adds the domain (if need be) and an account with a password.
     pub fn add_account(&self, address: &str, password: &str) {
         let domain = address.split_once('@').unwrap().1;

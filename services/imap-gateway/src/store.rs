@@ -9,9 +9,9 @@ use postrider_proto::mailstore::list_messages_request::Brief;
 use postrider_proto::mailstore::mail_store_client::MailStoreClient;
 use postrider_proto::mailstore::put_message_request::Part;
 use postrider_proto::mailstore::{self as wire, open_folder_request};
-use postrider_proto::{Failure, Link, MAX_MESSAGE_BYTES};
+use postrider_proto::{Failure, Link, MAX_MESSAGE_BYTES, name_account};
 use postrider_types::{AccountId, FolderId, Version};
-use tonic::{Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::failure::{damaged, unavailable};
 use crate::settings::Timeouts;
@@ -281,9 +281,10 @@ impl Store {
         Ok(pieces.into_iter().map(|piece| piece.data).collect())
     }
 
-    /// Stores content as it comes; the stream's end is the content's. The content's id.
+    /// Stores content that will be in the account as it comes; the stream's end is the content's. The content's id.
     pub async fn put(
         &self,
+        account: AccountId,
         max_size: u64,
         chunks: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Bytes, Failure> {
@@ -291,7 +292,8 @@ impl Store {
         let request = |part| wire::PutMessageRequest { part: Some(part) };
         let options = request(Part::Options(wire::PutMessageOptions { max_size }));
         let chunks = chunks.map(move |chunk| request(Part::Chunk(chunk)));
-        let requests = futures::stream::iter([options]).chain(chunks);
+        let mut requests = Request::new(futures::stream::iter([options]).chain(chunks));
+        name_account(requests.metadata_mut().as_mut(), account);
         // The client decides how long this takes; whoever sends the chunks watches over them.
         let answer = self.client().put_message(requests).await?;
         Ok(answer.into_inner().content_id)

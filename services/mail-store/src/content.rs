@@ -175,27 +175,26 @@ impl Service {
         if let Some(described) = self.descriptions.get(&id) {
             return Ok(described);
         }
-        let total = self.length(id).await?;
         let mut describer = Describer::new();
         let mut offset = 0;
-        while offset < total {
-            let data = self.contents.read(id, offset, WINDOW).await.map_err(storage)?;
+        loop {
+            let range = ContentRange {
+                content: id,
+                offset,
+                length: WINDOW,
+            };
+            let ContentPiece { data, total } = self.read_content(range).await?;
+            offset += data.len() as u64;
+            describer.push(&data);
+            if offset >= total {
+                break;
+            }
             if data.is_empty() {
                 return Err(not_found("the rest of the message was not found"));
             }
-            offset += data.len() as u64;
-            describer.push(&data);
         }
         let described = Arc::new(Described::new(&describer.finish()));
         self.descriptions.insert(id, described.clone());
         Ok(described)
-    }
-
-    async fn length(&self, id: ContentId) -> Result<u64, Failure> {
-        self.contents
-            .length(id)
-            .await
-            .map_err(storage)?
-            .ok_or_else(|| not_found("no such message content"))
     }
 }

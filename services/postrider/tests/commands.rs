@@ -285,13 +285,7 @@ fn a_trace_shows_every_step() {
         ["--from", "a@x.example"],
         ["--to", "bob@hamburger.edu"],
     ] {
-        let text =
-            postrider_testkit::wire::eventually("the trace", std::time::Duration::from_secs(10), || {
-                // The journal is written beside the mail's way: right after the 250 the command may still find nothing.
-                let output = node.run(&["trace", query[0], query[1], "--json"]);
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                (output.status.success() && text.contains("\"stored\"")).then_some(text)
-            });
+        let text = node.trace(&[query[0], query[1], "--json"], &["\"stored\""]);
         let accepted = text.lines().find(|step| step.contains("\"accepted\""));
         assert!(accepted.is_some_and(|step| step.contains("127.")), "{text}");
         assert!(text.contains("INBOX") || text.contains("UID"), "{text}");

@@ -44,7 +44,7 @@ use crate::content::Content;
 use crate::identity::{Seed, Unresolved};
 use crate::outbound::Outbound;
 use crate::plan::{Envelope, Plan, local_unit};
-use crate::recipients::{Local, Recipients};
+use crate::recipients::{Local, Recipients, first_account};
 use crate::replies;
 use crate::store::Store;
 
@@ -271,7 +271,7 @@ impl Acceptor {
         };
         tracing::debug!(account = %local.account, why, "local delivery goes to the queue");
         // The delivery may still succeed, or have succeeded: the unit has its id, so it happens once.
-        let Ok(content) = self.stored(work).await else {
+        let Ok(content) = self.stored(work, alone).await else {
             return Ok(taken);
         };
         let due = work
@@ -288,7 +288,7 @@ impl Acceptor {
 
     /// Several targets, at least one of them local.
     async fn intent_first(&self, work: &mut Work<'_>, plan: &Plan, locals: &[Local]) -> Result<(), Refused> {
-        let content = self.stored(work).await?;
+        let content = self.stored(work, locals).await?;
         if !plan.needs_queue() && self.queue_is_away() {
             return self.deliver_without_queue(work, locals).await;
         }
@@ -341,15 +341,20 @@ impl Acceptor {
         Err(Refused::unresolved())
     }
 
-    /// Puts content into the store, unless it is there; its id.
-    async fn stored(&self, work: &mut Work<'_>) -> Result<ContentId, Refused> {
+    /// Puts content for these accounts into the store, unless it is there; its id.
+    async fn stored(&self, work: &mut Work<'_>, locals: &[Local]) -> Result<ContentId, Refused> {
         let bytes = match &work.content {
             Content::Stored(id) => return Ok(*id),
             Content::Inline(bytes) => bytes.clone(),
         };
         let stored = self
             .store
-            .put(bytes, work.trace, self.config.timeouts.storage)
+            .put(
+                bytes,
+                first_account(locals),
+                work.trace,
+                self.config.timeouts.storage,
+            )
             .await;
         let id = stored.map_err(|failure| {
             tracing::warn!(%failure, "a message could not be stored");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use postrider_proto::{Failure, Kind};
 use postrider_runtime::{Budget, Reservation, Trace};
-use postrider_types::{ContentId, ReversePath};
+use postrider_types::{AccountId, ContentId, ReversePath};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::config::Config;
 use crate::header::{self, Completion, Facts, Top};
 use crate::identity::Fingerprint;
+use crate::recipients::{Recipients, first_account};
 use crate::store::Store;
 
 /// What a message begins with, and takes more in steps of.
@@ -56,6 +57,7 @@ pub(crate) struct Collector {
     config: Arc<Config>,
     budget: Budget,
     trace: Trace,
+    account: Option<AccountId>,
     top: usize,
     skip: u64,
     completion: Option<Completion>,
@@ -89,6 +91,7 @@ impl Collector {
         tools: Tools<'_>,
         trace: Trace,
         sender: &ReversePath,
+        recipients: &Recipients,
         top: Top,
         completion: Option<Completion>,
         expected: Option<u64>,
@@ -109,6 +112,7 @@ impl Collector {
             config: config.clone(),
             budget: budget.clone(),
             trace,
+            account: first_account(&recipients.locals),
             top: top.fields.len(),
             skip: top.skip,
             completion,
@@ -195,11 +199,11 @@ impl Collector {
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
         let size = first.len() as u64;
         let most = self.config.message_size.saturating_add(size);
-        let (store, trace) = (self.store.clone(), self.trace);
+        let (store, account, trace) = (self.store.clone(), self.account, self.trace);
         let task = tokio::spawn(async move {
             use tokio_stream::StreamExt;
             let pieces = tokio_stream::once(first).chain(ReceiverStream::new(receiver));
-            store.put_stream(pieces, most, trace).await
+            store.put_stream(pieces, most, account, trace).await
         });
         self.state = State::Stream { sender, task, size };
     }

@@ -188,6 +188,7 @@ impl Conversation {
             self.ingress.tools(),
             trace,
             sender,
+            &transaction.recipients,
             stamp.top(),
             completion,
             transaction.mail.size,

@@ -49,6 +49,11 @@ pub(crate) enum NotAdded {
     NoTarget,
 }
 
+/// The account whose mail-store is asked to deliver to all of these, see [`postrider_proto::Route::Recipient`].
+pub(crate) fn first_account(locals: &[Local]) -> Option<AccountId> {
+    locals.first().map(|local| local.account)
+}
+
 impl Recipients {
     /// Adds what an address of ours means. `address`: as it was given, for its own targets.
     pub(crate) fn add_resolved(

@@ -10,9 +10,9 @@ use postrider_proto::mailstore::put_message_request::Part;
 use postrider_proto::mailstore::{
     DeliverRequest, DeliverResponse, PutMessageOptions, PutMessageRequest, ReadContentRequest,
 };
-use postrider_proto::{Failure, Kind, Link};
+use postrider_proto::{Failure, Kind, Link, name_account};
 use postrider_runtime::Trace;
-use postrider_types::ContentId;
+use postrider_types::{AccountId, ContentId};
 use tonic::Request;
 
 /// Octets of one chunk of content.
@@ -28,10 +28,11 @@ impl Store {
         Self { link }
     }
 
-    /// Stores content that is at hand.
+    /// Stores content that is at hand. `account`: in whose mailbox it will be.
     pub(crate) async fn put(
         &self,
         content: Bytes,
+        account: Option<AccountId>,
         trace: &Trace,
         deadline: Duration,
     ) -> Result<ContentId, Failure> {
@@ -40,14 +41,19 @@ impl Store {
             let end = content.len().min(at + CHUNK);
             content.slice(at..end)
         });
-        within(deadline, self.put_stream(stream::iter(chunks), size, *trace)).await
+        within(
+            deadline,
+            self.put_stream(stream::iter(chunks), size, account, *trace),
+        )
+        .await
     }
 
-    /// Stores content as it comes; the stream's end is the content's.
+    /// Stores content as it comes; the stream's end is the content's. `account`: in whose mailbox it will be.
     pub(crate) async fn put_stream(
         &self,
         chunks: impl Stream<Item = Bytes> + Send + 'static,
         max_size: u64,
+        account: Option<AccountId>,
         trace: Trace,
     ) -> Result<ContentId, Failure> {
         use futures::StreamExt;
@@ -57,7 +63,10 @@ impl Store {
         let chunks = chunks.map(|chunk| PutMessageRequest {
             part: Some(Part::Chunk(chunk)),
         });
-        let request = traced(stream::iter([options]).chain(chunks), &trace);
+        let mut request = traced(stream::iter([options]).chain(chunks), &trace);
+        if let Some(account) = account {
+            name_account(request.metadata_mut().as_mut(), account);
+        }
         let answer = self.client().put_message(request).await?.into_inner();
         ContentId::from_slice(&answer.content_id)
             .ok_or_else(|| Failure::new(Kind::Internal, "the mail store gave no content id"))

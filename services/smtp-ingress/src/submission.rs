@@ -196,6 +196,7 @@ impl SubmissionService {
             self.0.tools(),
             trace,
             &mail.reverse_path,
+            recipients,
             stamp.top(),
             completion,
             None,

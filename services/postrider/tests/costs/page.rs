@@ -38,7 +38,8 @@ On a cluster of your own: the same sums over the number of deliveries (`mailstor
 
 ## What it depends on
 
-* Content: one write up to 64 KiB, and one for each further 64 KiB and one at the end; above 256 KiB it comes in a stream (`PutMessage`) before `Deliver`.
+* Content: one write up to 64 KiB, and one for each further 64 KiB and one at the end; above 256 KiB it comes in a stream (`PutMessage`) before `Deliver`,
+  to the same `mail-store`, which so has described it already and reads nothing again.
 * An address of ours is resolved once in 10 s by an `smtp-ingress`, and read once in 15 s by a `directory`.
 * Several recipients: the content is stored once, with an intent in the queue, so that a crash in between loses nobody; then one commit an account. Commits of
   20 ms share a message to Redis: the figure is the most.

@@ -13,6 +13,7 @@ pub const ONE: &str = "delivery of 2 KiB to one recipient, address and account m
 const NOT_LATELY: &str = "the same, address not asked for lately";
 const FIRST: &str = "the same, the account's first after a restart of all processes";
 const LARGE: &str = "delivery of 200 KiB to one recipient";
+const STREAMED: &str = "delivery of 1 MiB to one recipient";
 const FIFTY: &str = "delivery of 2 KiB to fifty recipients";
 const LOGIN: &str = "IMAP login and SELECT, the account's first after a restart of all processes";
 pub const AGAIN: &str = "IMAP login and SELECT, again";
@@ -23,11 +24,12 @@ pub const IDLE: &str = "an IMAP session in IDLE, while nothing happens";
 pub const FIRST_ATTEMPT: &str = "message submitted (with AUTH) and sent at the first attempt";
 const PUT_OFF: &str = "the same, put off twice and then sent";
 /// As the page has them.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     ONE,
     NOT_LATELY,
     FIRST,
     LARGE,
+    STREAMED,
     FIFTY,
     LOGIN,
     AGAIN,
@@ -126,6 +128,8 @@ impl Scene {
         self.note(ONE, one);
         let large = self.runs(RUNS, |scene, _| scene.deliver(&[0], 200 << 10));
         self.note(LARGE, large);
+        let streamed = self.runs(RUNS, |scene, _| scene.deliver(&[0], 1 << 20));
+        self.note(STREAMED, streamed);
         let all: Vec<usize> = (0..ACCOUNTS).collect();
         let fifty = self.runs(FEW, |scene, _| scene.deliver(&all, SMALL));
         let before = meter::settled(&mut self.node);

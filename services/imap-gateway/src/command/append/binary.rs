@@ -5,6 +5,7 @@ use bytes::Bytes;
 use postrider_message::sevenbit::Converter;
 use postrider_message::{Describer, describe};
 use postrider_proto::{Failure, Kind};
+use postrider_types::AccountId;
 use tokio::sync::mpsc;
 
 use crate::failure::damaged;
@@ -32,7 +33,12 @@ pub(super) fn convert(message: &[u8]) -> Result<Bytes, Failure> {
 }
 
 /// Converts a message that is stored already: the id of what it became.
-pub(super) async fn convert_stored(store: &Store, id: &Bytes, size: u64) -> Result<Bytes, Failure> {
+pub(super) async fn convert_stored(
+    store: &Store,
+    account: AccountId,
+    id: &Bytes,
+    size: u64,
+) -> Result<Bytes, Failure> {
     let mut describer = Describer::new();
     let mut at = 0;
     while at < size {
@@ -44,7 +50,7 @@ pub(super) async fn convert_stored(store: &Store, id: &Bytes, size: u64) -> Resu
     let (pieces, mut incoming) = mpsc::channel(2);
     let chunks = futures::stream::poll_fn(move |cx| incoming.poll_recv(cx));
     // Nothing more than base64 makes of it.
-    let put = store.put(size.saturating_mul(2), chunks);
+    let put = store.put(account, size.saturating_mul(2), chunks);
     let (stored, converted) = tokio::join!(put, send(store, id, converter, pieces));
     converted.and(stored)
 }

@@ -12,7 +12,7 @@ use postrider_proto::mailstore::append_message::Content;
 use postrider_proto::mailstore::{AppendMessage as NewMessage, AppendMessagesRequest};
 use postrider_proto::{Failure, Kind};
 use postrider_runtime::Reservation;
-use postrider_types::{Keyword, Version};
+use postrider_types::{AccountId, Keyword, Version};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::task::JoinHandle;
@@ -35,6 +35,7 @@ const MAX_MESSAGES: usize = 1000;
 
 /// An APPEND that is being received.
 pub(crate) struct Appending {
+    account: AccountId,
     folder: u32,
     store: Store,
     messages: Vec<NewMessage>,
@@ -54,6 +55,7 @@ enum Current {
 /// Content on its way to the mail store.
 struct Upload {
     store: Store,
+    account: AccountId,
     size: u64,
     has_nul: bool,
     pieces: mpsc::Sender<Bytes>,
@@ -75,7 +77,8 @@ impl Exec<'_> {
                 .folder(self.account(), &message.mailbox)
                 .await
                 .map_err(|failure| failure::destination(&failure))?;
-            *appending = Some(Box::new(Appending::new(folder.id, self.shared.store.clone())));
+            let store = self.shared.store.clone();
+            *appending = Some(Box::new(Appending::new(self.account(), folder.id, store)));
         }
         let Some(appending) = appending else {
             return Err(Answer::no("nothing to append to"));
@@ -138,8 +141,9 @@ impl Exec<'_> {
 }
 
 impl Appending {
-    fn new(folder: u32, store: Store) -> Self {
+    fn new(account: AccountId, folder: u32, store: Store) -> Self {
         Self {
+            account,
             folder,
             store,
             messages: Vec::new(),
@@ -190,7 +194,7 @@ impl Appending {
                 // Its announced size is within `INLINE`.
                 Current::Inline(new, BytesMut::with_capacity(size as usize))
             }
-            None => Current::Streamed(new, Upload::begin(self.store.clone(), size)),
+            None => Current::Streamed(new, Upload::begin(self.store.clone(), self.account, size)),
         });
     }
 
@@ -223,13 +227,14 @@ impl Appending {
 }
 
 impl Upload {
-    fn begin(store: Store, size: u64) -> Self {
+    fn begin(store: Store, account: AccountId, size: u64) -> Self {
         let (pieces, mut incoming) = mpsc::channel(PIECES);
         let chunks = futures::stream::poll_fn(move |cx| incoming.poll_recv(cx));
         let putting = store.clone();
-        let stored = tokio::spawn(async move { putting.put(size, chunks).await });
+        let stored = tokio::spawn(async move { putting.put(account, size, chunks).await });
         Self {
             store,
+            account,
             size,
             has_nul: false,
             pieces,
@@ -245,7 +250,7 @@ impl Upload {
             Err(_) => return Err(failure::unavailable(NO_ANSWER)),
         };
         if self.has_nul {
-            return binary::convert_stored(&self.store, &id, self.size).await;
+            return binary::convert_stored(&self.store, self.account, &id, self.size).await;
         }
         Ok(id)
     }
