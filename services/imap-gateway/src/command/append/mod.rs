@@ -250,7 +250,8 @@ impl Upload {
             Err(_) => return Err(failure::unavailable(NO_ANSWER)),
         };
         if self.has_nul {
-            return binary::convert_stored(&self.store, self.account, &id, self.size).await;
+            // Rare, and large: no other command is to make room for it.
+            return Box::pin(binary::convert_stored(&self.store, self.account, &id, self.size)).await;
         }
         Ok(id)
     }
