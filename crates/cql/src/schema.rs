@@ -3,29 +3,52 @@
 //! A migration is a file `migrations/NNNN_name.cql` whose statements can be run again, because no database makes several of them
 //! one step. The table `schema_migration` says which are done, `schema_lease` who is at it. A released migration is never changed.
 
-use std::time::{Duration, Instant};
+mod lease;
+
+use std::time::Duration;
 
 use scylla::client::session::Session as Driver;
 use scylla::errors::ExecutionError;
 use scylla::statement::{Consistency, SerialConsistency, Statement as Text};
 use scylla::value::{CqlValue, Row};
-use uuid::Uuid;
 
+use self::lease::Lease;
 use crate::connect::connect;
 use crate::error::classify;
 use crate::{Config, Error, Result};
 
-/// All migrations, in order: name and text. The version of a migration is its position, from 1 on.
-const MIGRATIONS: &[(&str, &str)] = &[("initial", include_str!("../migrations/0001_initial.cql"))];
+/// All migrations, in order.
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "initial",
+        text: include_str!("../migrations/0001_initial.cql"),
+        oldest: 1,
+    },
+    Migration {
+        name: "suspensions",
+        text: include_str!("../migrations/0002_suspensions.cql"),
+        oldest: 2,
+    },
+];
 
-/// What is applied. Of this keyspace there is one component; the partition makes its rows one ordered list.
+/// A step forward. Its version is its position, from 1 on.
+#[derive(Hash)]
+struct Migration {
+    name: &'static str,
+    text: &'static str,
+    /// The version that a program must know to work with the tables as they are afterwards. Lower than the migration's own where it only
+    /// adds what older programs can leave alone: these then go on working while one process after another is upgraded.
+    oldest: u32,
+}
+
+/// Lists of versions, a partition each.
 const MIGRATION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migration \
     (component text, version int, name text, applied bigint, PRIMARY KEY ((component), version))";
+/// The list of what is applied.
+const APPLIED: &str = "postrider";
+/// The list of what programs must know. What counts is its highest version; it is written before the migration that needs it begins.
+const OLDEST: &str = "oldest program";
 
-/// How long somebody who migrates may be silent before another one takes over, in seconds. Every statement renews it.
-const LEASE: i32 = 60;
-/// How long to wait for another one's migration.
-const WAIT: Duration = Duration::from_secs(300);
 /// How long one statement that changes the schema may take.
 const STATEMENT: Duration = Duration::from_secs(60);
 
@@ -49,10 +72,19 @@ pub struct Status {
     pub version: u32,
     /// The version this program needs.
     pub needed: u32,
+    /// The version a program must know to work with these tables; 0: not said.
+    pub oldest: u32,
     /// What is applied, in order: version, name, when (milliseconds since the Unix epoch).
     pub applied: Vec<(u32, String, u64)>,
     /// Names of the migrations that are missing, in order.
     pub missing: Vec<String>,
+}
+
+impl Status {
+    /// Whether this program can work with it.
+    pub fn is_well(&self) -> bool {
+        self.keyspace && self.missing.is_empty() && judge(self.version, self.oldest).is_ok()
+    }
 }
 
 /// Makes the keyspace if it is missing, then its tables: for `cluster init`. Running it again, or twice at once, does no harm.
@@ -79,9 +111,9 @@ pub async fn status(config: &Config) -> Result<Status> {
     let keyspace = has_keyspace(&driver, &config.keyspace).await?;
     let applied = if keyspace && has_table(&driver, &config.keyspace, "schema_migration").await? {
         use_keyspace(&driver, config).await?;
-        applied(&driver).await?
+        Applied::read(&driver).await?
     } else {
-        Vec::new()
+        Applied::default()
     };
     Ok(describe(&driver, keyspace, applied))
 }
@@ -100,14 +132,16 @@ pub fn needed() -> u32 {
     MIGRATIONS.len() as u32
 }
 
-/// Refuses a keyspace, which must be in use, whose schema is not the one this program needs.
+/// Refuses a keyspace, which must be in use, with whose schema this program cannot work.
 pub(crate) async fn check(driver: &Driver) -> Result<()> {
-    let found = match applied(driver).await {
+    let found = match list(driver, APPLIED).await {
         // No such table.
         Err(Error::Refused(_)) => 0,
-        found => found?.last().map_or(0, |(version, _, _)| *version),
+        found => last(&found?),
     };
-    judge(found)?;
+    if found > needed() {
+        return judge(found, last(&list(driver, OLDEST).await?));
+    }
     if found < needed() {
         return Err(Error::Unavailable(format!(
             "the schema is at version {found}, this program needs {}: run `postrider cluster migrate`",
@@ -129,42 +163,34 @@ pub(crate) async fn check_keyspace(driver: &Driver, keyspace: &str) -> Result<()
 
 async fn bring_forward(config: &Config, driver: &Driver) -> Result<Status> {
     use_keyspace(driver, config).await?;
-    change(driver, &lease_table(config, dialect(driver))).await?;
-    let lease = Lease::take(driver).await?;
+    let lease = Lease::take(config, driver, dialect(driver)).await?;
     let done = run_missing(driver, &lease).await;
     lease.release(driver).await;
     done?;
-    Ok(describe(driver, true, applied(driver).await?))
+    Ok(describe(driver, true, Applied::read(driver).await?))
 }
 
 async fn run_missing(driver: &Driver, lease: &Lease) -> Result<()> {
     change(driver, MIGRATION_TABLE).await?;
-    let found = applied(driver)
-        .await?
-        .last()
-        .map_or(0, |(version, _, _)| *version);
-    judge(found)?;
-    for ((name, text), version) in MIGRATIONS.iter().zip(1u32..).skip(found as usize) {
+    let found = Applied::read(driver).await?;
+    judge(found.version(), found.oldest)?;
+    for (migration, version) in MIGRATIONS.iter().zip(1u32..).skip(found.version() as usize) {
+        let Migration { name, text, oldest } = migration;
+        note(driver, OLDEST, *oldest, name).await?;
         for statement in statements(text) {
             lease.renew(driver).await?;
             change(driver, &statement).await?;
         }
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as i64);
-        let done = format!(
-            "INSERT INTO schema_migration (component, version, name, applied) \
-             VALUES ('postrider', {version}, '{name}', {now})"
-        );
-        query(driver, &done, Consistency::LocalQuorum).await?;
+        note(driver, APPLIED, version, name).await?;
         tracing::info!(version, name, "schema migration applied");
     }
     Ok(())
 }
 
-/// Refuses a schema that a newer program made.
-fn judge(found: u32) -> Result<()> {
-    if found > needed() {
+/// Refuses a schema that a newer program made, unless that says that this one can work with it.
+fn judge(found: u32, oldest: u32) -> Result<()> {
+    let goes_on = (1..=needed()).contains(&oldest);
+    if found > needed() && !goes_on {
         return Err(Error::Refused(format!(
             "the schema is at version {found}, made by a newer program; this one knows {}: upgrade it",
             needed()
@@ -173,16 +199,17 @@ fn judge(found: u32) -> Result<()> {
     Ok(())
 }
 
-fn describe(driver: &Driver, keyspace: bool, applied: Vec<(u32, String, u64)>) -> Status {
-    let version = applied.last().map_or(0, |(version, _, _)| *version);
+fn describe(driver: &Driver, keyspace: bool, applied: Applied) -> Status {
+    let version = applied.version();
     let missing = MIGRATIONS.iter().skip(version as usize);
     Status {
         dialect: dialect(driver),
         keyspace,
         version,
         needed: needed(),
-        applied,
-        missing: missing.map(|(name, _)| (*name).to_owned()).collect(),
+        oldest: applied.oldest,
+        applied: applied.migrations,
+        missing: missing.map(|migration| migration.name.to_owned()).collect(),
     }
 }
 
@@ -232,26 +259,6 @@ fn create_keyspace(config: &Config, dialect: Dialect, datacenter: &str) -> Strin
     )
 }
 
-/// The table of the lease, the only one that two may make at the same time. In Cassandra each of them would give it an id of its own, and
-/// the nodes would never agree: so its id is fixed. All others are made under the lease.
-fn lease_table(config: &Config, dialect: Dialect) -> String {
-    let id = match dialect {
-        Dialect::Cassandra => format!(" WITH id = {}", table_id(&config.keyspace)),
-        Dialect::ScyllaDb => String::new(),
-    };
-    format!("CREATE TABLE IF NOT EXISTS schema_lease (name text PRIMARY KEY, holder uuid){id}")
-}
-
-/// Ids of tables are unique in a cluster: FNV-1a of the keyspace's name, twice.
-fn table_id(keyspace: &str) -> Uuid {
-    let hash = |start: u64| {
-        keyspace.bytes().fold(start, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    Uuid::from_u64_pair(hash(0xcbf2_9ce4_8422_2325), hash(0x8422_2325_cbf2_9ce4))
-}
-
 /// The statements of a migration: comments left out, each up to its semicolon at the end of a line.
 fn statements(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("--"));
@@ -261,70 +268,6 @@ fn statements(text: &str) -> Vec<String> {
         .map(|statement| statement.trim().trim_end_matches(';').to_owned())
         .filter(|statement| !statement.is_empty())
         .collect()
-}
-
-/// The right to change the schema, for a while.
-struct Lease(Uuid);
-
-impl Lease {
-    /// Waits while somebody else has it.
-    async fn take(driver: &Driver) -> Result<Self> {
-        let holder = Uuid::new_v4();
-        let deadline = Instant::now() + WAIT;
-        let take = format!(
-            "INSERT INTO schema_lease (name, holder) VALUES ('migrate', {holder}) IF NOT EXISTS USING TTL {LEASE}"
-        );
-        let read = "SELECT holder FROM schema_lease WHERE name = 'migrate'";
-        loop {
-            // Whether it was taken is read back: an answer may be lost.
-            let tried = query(driver, &take, Consistency::LocalQuorum).await;
-            let found = match tried {
-                Ok(_) | Err(Error::Unknown(_)) => query(driver, read, Consistency::LocalSerial).await?,
-                Err(error) => return Err(error),
-            };
-            let found = found
-                .first()
-                .and_then(|row| row.columns.first().cloned().flatten());
-            if found == Some(CqlValue::Uuid(holder)) {
-                return Ok(Self(holder));
-            }
-            if Instant::now() > deadline {
-                return Err(Error::Unavailable(
-                    "somebody else has been migrating the schema for five minutes".into(),
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    /// Fails if it has been lost.
-    async fn renew(&self, driver: &Driver) -> Result<()> {
-        let renew = format!(
-            "UPDATE schema_lease USING TTL {LEASE} SET holder = {} WHERE name = 'migrate' IF holder = {}",
-            self.0, self.0
-        );
-        let rows = query(driver, &renew, Consistency::LocalQuorum).await?;
-        let applied = rows
-            .first()
-            .and_then(|row| row.columns.first().cloned().flatten());
-        if applied == Some(CqlValue::Boolean(true)) {
-            return Ok(());
-        }
-        Err(Error::Unavailable(
-            "the migration took longer than its lease and was handed over; run it again".into(),
-        ))
-    }
-
-    /// Whoever comes next need not wait for its end.
-    async fn release(self, driver: &Driver) {
-        let release = format!(
-            "DELETE FROM schema_lease WHERE name = 'migrate' IF holder = {}",
-            self.0
-        );
-        if let Err(error) = query(driver, &release, Consistency::LocalQuorum).await {
-            tracing::warn!(%error, "the migration lease ends by itself in {LEASE} s");
-        }
-    }
 }
 
 /// What the answering node's clock says, in milliseconds since the Unix epoch.
@@ -341,9 +284,49 @@ pub(crate) async fn clock(driver: &Driver) -> Result<u64> {
     }
 }
 
-async fn applied(driver: &Driver) -> Result<Vec<(u32, String, u64)>> {
-    let select = "SELECT version, name, applied FROM schema_migration WHERE component = 'postrider'";
-    let rows = query(driver, select, Consistency::LocalQuorum).await?;
+/// A version, what it is called, and when it was noted.
+type Noted = (u32, String, u64);
+
+/// What a keyspace says of its schema.
+#[derive(Default)]
+struct Applied {
+    migrations: Vec<Noted>,
+    oldest: u32,
+}
+
+impl Applied {
+    async fn read(driver: &Driver) -> Result<Self> {
+        Ok(Self {
+            migrations: list(driver, APPLIED).await?,
+            oldest: last(&list(driver, OLDEST).await?),
+        })
+    }
+
+    fn version(&self) -> u32 {
+        last(&self.migrations)
+    }
+}
+
+fn last(list: &[Noted]) -> u32 {
+    list.last().map_or(0, |(version, _, _)| *version)
+}
+
+async fn note(driver: &Driver, component: &str, version: u32, name: &str) -> Result<()> {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64);
+    let note = format!(
+        "INSERT INTO schema_migration (component, version, name, applied) \
+         VALUES ('{component}', {version}, '{name}', {now})"
+    );
+    query(driver, &note, Consistency::LocalQuorum).await.map(drop)
+}
+
+/// Of a partition, in order.
+async fn list(driver: &Driver, component: &str) -> Result<Vec<Noted>> {
+    let select =
+        format!("SELECT version, name, applied FROM schema_migration WHERE component = '{component}'");
+    let rows = query(driver, &select, Consistency::LocalQuorum).await?;
     let migration = |row: Row| {
         let mut columns = row.columns.into_iter().flatten();
         match (columns.next(), columns.next(), columns.next()) {
@@ -367,6 +350,20 @@ async fn has_table(driver: &Driver, keyspace: &str, table: &str) -> Result<bool>
         "SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}' AND table_name = '{table}'"
     );
     Ok(!query(driver, &select, Consistency::LocalOne).await?.is_empty())
+}
+
+/// The tables of a keyspace, without those about the schema itself.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) async fn tables(driver: &Driver, keyspace: &str) -> Result<Vec<String>> {
+    let select = format!("SELECT table_name FROM system_schema.tables WHERE keyspace_name = '{keyspace}'");
+    let rows = query(driver, &select, Consistency::LocalOne).await?;
+    let names = rows
+        .into_iter()
+        .filter_map(|row| match row.columns.into_iter().next() {
+            Some(Some(CqlValue::Text(name))) => Some(name),
+            _ => None,
+        });
+    Ok(names.filter(|name| !name.starts_with("schema_")).collect())
 }
 
 async fn use_keyspace(driver: &Driver, config: &Config) -> Result<()> {
@@ -408,7 +405,8 @@ mod tests {
 
     #[test]
     fn every_migration_can_be_run_again() {
-        for (name, text) in MIGRATIONS {
+        for (Migration { name, text, oldest }, version) in MIGRATIONS.iter().zip(1..) {
+            assert!((1..=version).contains(oldest), "{name}");
             let all = statements(text);
             assert!(!all.is_empty(), "{name}");
             for statement in all {

@@ -64,13 +64,13 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// Takes a keyspace and empties these tables of it.
-    pub async fn open(tables: &[&str]) -> Result<Self> {
+    /// Takes a keyspace and empties its tables.
+    pub async fn open() -> Result<Self> {
         // On the heap: a test's own future is large enough.
-        Box::pin(Self::open_one(tables)).await
+        Box::pin(Self::open_one()).await
     }
 
-    async fn open_one(tables: &[&str]) -> Result<Self> {
+    async fn open_one() -> Result<Self> {
         let (keyspace, lock) = take_keyspace().await?;
         let config = config(&keyspace).await?;
         let driver = connect(&config, None).await?;
@@ -79,7 +79,7 @@ impl Fresh {
             schema::init(&config).await?;
         }
         let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());
-        for table in tables {
+        for table in schema::tables(&driver, &keyspace).await? {
             // Emptying an empty table takes as long as a full one.
             let any = driver
                 .query_unpaged(format!("SELECT * FROM {keyspace}.{table} LIMIT 1"), ())

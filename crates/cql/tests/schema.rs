@@ -52,16 +52,40 @@ async fn a_schema_is_made_by_two_at_once_and_used_by_who_waits_for_it() {
     testing::drop_keyspace(&config).await.unwrap();
 }
 
+const NEWER: Statement = Statement::write(
+    "INSERT INTO schema_migration (component, version, name, applied) VALUES (?, ?, 'future', 0)",
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_schema_that_only_adds_is_worked_with() {
+    let config = fresh("adds").await;
+    let status = schema::init(&config).await.unwrap();
+    assert_eq!(status.oldest, schema::needed());
+    let session = Session::open(&config).unwrap();
+    session.connected(Duration::from_secs(30)).await.unwrap();
+    session.write(NEWER, ("postrider", 99)).await.unwrap();
+    session.ready().await.unwrap();
+    let late = Session::open(&config).unwrap();
+    late.connected(Duration::from_secs(30)).await.unwrap();
+    for status in [schema::status(&config).await, schema::migrate(&config).await] {
+        let status = status.unwrap();
+        assert!(status.is_well(), "{status:?}");
+        assert_eq!(
+            (status.version, status.needed, status.oldest),
+            (99, schema::needed(), schema::needed())
+        );
+    }
+    testing::drop_keyspace(&config).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_schema_is_refused() {
     let config = fresh("newer").await;
     schema::init(&config).await.unwrap();
     let session = Session::open(&config).unwrap();
     session.connected(Duration::from_secs(30)).await.unwrap();
-    let newer = Statement::write(
-        "INSERT INTO schema_migration (component, version, name, applied) VALUES ('postrider', ?, 'future', 0)",
-    );
-    session.write(newer, (99,)).await.unwrap();
+    session.write(NEWER, ("postrider", 99)).await.unwrap();
+    session.write(NEWER, ("oldest program", 99)).await.unwrap();
     let refused = |error: &Error| {
         let text = error.to_string();
         text.contains("version 99") && text.contains("newer program")

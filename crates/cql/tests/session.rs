@@ -28,7 +28,7 @@ const REFERENCES: Statement =
     Statement::read("SELECT number FROM account WHERE account = ? AND kind = 6 AND id = 0x");
 
 async fn open() -> Fresh {
-    Fresh::open(&["progress", "account"]).await.unwrap()
+    Fresh::open().await.unwrap()
 }
 
 async fn value(session: &Session, statement: Statement, name: &str) -> Option<i64> {

@@ -147,15 +147,7 @@ async fn a_copy_of_a_thousand_is_a_sequence_of_commits() {
 /// The same on the real database, where each commit is one conditional batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_messages_are_copied_moved_and_removed_in_the_database() {
-    let tables = [
-        "account",
-        "account_snapshot",
-        "account_list",
-        "content",
-        "content_holder",
-        "content_candidate",
-    ];
-    let fresh = Fresh::open(&tables).await.unwrap();
+    let fresh = Fresh::open().await.unwrap();
     let engine = Cql::new(fresh.session.clone(), Default::default());
     assert_eq!(engine.commit_limits(), LIMITS);
     let mut client = client(&instance_over(&engine, &Default::default()));

@@ -1,24 +1,19 @@
-//! Suspensions: a compacted topic, read whole at start and followed from then on by every process. Who reads it is also the one who sees
-//! that topics are missing, makes them, and says when the brokers may have lost everything.
+//! The word that suspensions have changed: a topic that every process follows. Who reads it is also the one who sees that topics are
+//! missing, makes them, and says when the brokers may have lost everything.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use postrider_types::Domain;
-use prost::Message as _;
+use parking_lot::Mutex;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::config::KafkaConfig;
 use super::topics::{self, Lack, Topic};
-use crate::engine::Suspension;
 use crate::{Error, Result};
 
 /// How long a look at the topics may take.
@@ -31,40 +26,32 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(250);
 
 /// What is known.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    /// The topic was read to its end once.
-    pub whole: bool,
-    /// The offset behind the last record read.
-    pub next: i64,
-    /// Moves with every record.
-    pub version: u64,
-    pub suspended: Arc<BTreeMap<Domain, Suspension>>,
+#[derive(Debug, Default)]
+struct Known {
+    /// Moves with every record, and whenever some may have been missed.
+    heard: AtomicU64,
     /// What is wrong with the topics or the brokers.
-    pub trouble: Option<String>,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Known {
+    fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock() = trouble;
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        self.trouble.lock().is_some()
+    }
 }
 
 /// The reader. Ends when dropped.
 pub(super) struct Control {
-    known: watch::Receiver<Known>,
+    known: Arc<Known>,
     stop: Arc<AtomicBool>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    reason: String,
-    #[prost(uint64, tag = "2")]
-    since: u64,
-}
-
-/// The record's value.
-pub(super) fn value(suspension: &Suspension) -> Vec<u8> {
-    Value {
-        reason: suspension.reason.clone(),
-        since: suspension.since,
-    }
-    .encode_to_vec()
 }
 
 impl Control {
@@ -72,17 +59,14 @@ impl Control {
     /// with what was.
     pub fn open(config: &KafkaConfig, anew: impl Fn() + Send + 'static) -> Result<Self> {
         let consumer = consumer(config)?;
-        let start = Known {
-            trouble: Some("connecting".into()),
-            ..Known::default()
-        };
-        let (teller, known) = watch::channel(start);
+        let known = Arc::new(Known::default());
+        known.trouble(Some("connecting".into()));
         let stop = Arc::new(AtomicBool::new(false));
         let reader = Reader {
             consumer,
             config: config.clone(),
             runtime: Handle::current(),
-            teller,
+            known: known.clone(),
             stop: stop.clone(),
             anew: Box::new(anew),
         };
@@ -93,30 +77,14 @@ impl Control {
         Ok(Self { known, stop })
     }
 
-    /// What is known now.
-    pub fn now(&self) -> Known {
-        self.known.borrow().clone()
+    /// What is wrong with the topics or the brokers, as of the last look.
+    pub fn trouble(&self) -> Option<String> {
+        self.known.trouble.lock().clone()
     }
 
-    /// Moves with every record.
-    pub fn version(&self) -> u64 {
-        self.known.borrow().version
-    }
-
-    /// What is known once the topic was read whole, and up to this offset.
-    pub async fn read_to(&self, offset: i64, deadline: Duration) -> Result<Known> {
-        let mut known = self.known.clone();
-        let there = known.wait_for(|known| known.whole && known.next >= offset);
-        match tokio::time::timeout(deadline, there).await {
-            Ok(Ok(known)) => Ok(known.clone()),
-            Ok(Err(_)) => Err(Error::Unavailable("suspensions are not read any more".into())),
-            Err(_) => {
-                let why = self.now().trouble.unwrap_or_else(|| "no answer".into());
-                Err(Error::Unavailable(format!(
-                    "suspensions are not known yet: {why}"
-                )))
-            }
-        }
+    /// Moves when suspensions may have changed.
+    pub fn heard(&self) -> u64 {
+        self.known.heard.load(Ordering::Acquire)
     }
 }
 
@@ -131,7 +99,7 @@ struct Reader {
     config: KafkaConfig,
     /// Makes topics.
     runtime: Handle,
-    teller: watch::Sender<Known>,
+    known: Arc<Known>,
     stop: Arc<AtomicBool>,
     anew: Box<dyn Fn() + Send>,
 }
@@ -144,21 +112,18 @@ impl Reader {
         }
     }
 
-    /// Reads from the beginning: after a trouble the topic may be another one of that name.
+    /// Reads what comes from now on; whoever asks for the suspensions then has not missed any.
     fn begin(&self) -> bool {
         let topic = Topic::Control.name(&self.config.topic_prefix);
         let mut list = TopicPartitionList::new();
         let assigned = list
-            .add_partition_offset(&topic, 0, Offset::Beginning)
+            .add_partition_offset(&topic, 0, Offset::End)
             .and_then(|()| self.consumer.assign(&list));
         if let Err(error) = assigned {
             tracing::error!(%error, topic, "suspensions cannot be read");
             return false;
         }
-        self.teller.send_modify(|known| {
-            known.whole = false;
-            known.next = 0;
-        });
+        self.known.hear();
         true
     }
 
@@ -168,7 +133,7 @@ impl Reader {
         let (mut lost, mut looked) = (false, Instant::now());
         while !self.stop.load(Ordering::Relaxed) {
             match self.consumer.poll(POLL) {
-                None if self.teller.borrow().trouble.is_some() => return lost,
+                None if self.known.is_in_trouble() => return lost,
                 // Where nothing is said, nothing would tell that the brokers are gone, or have lost a topic.
                 None if looked.elapsed() >= LOOK_EVERY => {
                     if !self.is_well() {
@@ -177,16 +142,14 @@ impl Reader {
                     looked = Instant::now();
                 }
                 None => {}
-                Some(Ok(message)) => self.read(&message),
-                Some(Err(KafkaError::PartitionEOF(_))) => self.teller.send_modify(|known| {
-                    known.whole = true;
-                    known.trouble = None;
-                }),
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {
+                    self.known.hear();
+                    self.known.trouble(None);
+                }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "reading suspensions");
                     lost |= is_another_topic(&error);
-                    self.teller
-                        .send_modify(|known| known.trouble = Some(error.to_string()));
+                    self.known.trouble(Some(error.to_string()));
                 }
             }
         }
@@ -211,7 +174,7 @@ impl Reader {
                     if *lost {
                         self.renew();
                     }
-                    self.teller.send_modify(|known| known.trouble = None);
+                    self.known.trouble(None);
                     return true;
                 }
                 Err(Lack::Partitions(trouble)) => self.trouble(trouble, &mut said),
@@ -219,7 +182,7 @@ impl Reader {
                 Err(Lack::Topic(trouble)) => match self.make(lost) {
                     Ok(()) => tracing::warn!(
                         prefix = self.config.topic_prefix,
-                        "topics were missing and have been made; domains that were suspended have to be suspended again"
+                        "topics were missing and have been made"
                     ),
                     Err(error) => self.trouble(format!("{trouble}; {error}"), &mut said),
                 },
@@ -255,31 +218,8 @@ impl Reader {
             tracing::debug!(trouble, "the queue cannot work with kafka yet, trying again");
             said.clone_from(&trouble);
         }
-        self.teller.send_modify(|known| known.trouble = Some(trouble));
+        self.known.trouble(Some(trouble));
         std::thread::park_timeout(PAUSE);
-    }
-
-    fn read(&self, message: &impl Message) {
-        let domain = message.key().and_then(|key| std::str::from_utf8(key).ok());
-        let domain = domain.and_then(|text| Domain::new(text).ok());
-        let value = message.payload().map(Value::decode).transpose();
-        self.teller.send_modify(|known| {
-            known.next = message.offset() + 1;
-            known.version += 1;
-            known.trouble = None;
-            let (Some(domain), Ok(value)) = (domain, value) else {
-                tracing::warn!(
-                    offset = message.offset(),
-                    "a record about suspensions cannot be read; it is passed over"
-                );
-                return;
-            };
-            let suspended = Arc::make_mut(&mut known.suspended);
-            match value {
-                Some(Value { reason, since }) => suspended.insert(domain, Suspension { reason, since }),
-                None => suspended.remove(&domain),
-            };
-        });
     }
 }
 

@@ -1,11 +1,12 @@
 //! The engine of a cluster: rows in ScyllaDB or Cassandra, wake-ups in Kafka.
 //!
 //! The rows are the truth and are written first. Kafka carries wake-ups only: who loses all of its data delays mail by some minutes, until
-//! the reconciler has found the units (`due`), and has to suspend again what was suspended.
+//! the reconciler has found the units (`due`).
 //!
 //! * `units`: units as rows, claims as leases in them. `rows`: statements. `due`: where the reconciler looks.
 //! * `topics`: which topics there are. `record`: a wake-up in one. `producer`: saying wake-ups.
-//! * `flight` and `consumer`: what a worker reads, what waits, what is committed. `control`: suspensions.
+//! * `flight` and `consumer`: what a worker reads, what waits, what is committed. `control`: word of
+//!   suspensions.
 //!
 //! A message that is delivered at its first attempt costs three conditional writes (inserted, claimed, removed), two small plain writes (its note)
 //! and one record of Kafka; a retry after half an hour costs two conditional writes and five records.
@@ -33,7 +34,7 @@ mod units;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -56,8 +57,8 @@ use crate::engine::{Change, Counts, Cursor, Holds, Page, Suspension, Units, Wake
 use crate::queue::Clock;
 use crate::{Error, Result, Unit};
 
-/// How long to wait for the brokers' word about a suspension, and for having read it.
-const SUSPENDING: Duration = Duration::from_secs(10);
+/// How long to wait for the brokers' word about a suspension.
+const SUSPENDING: Duration = Duration::from_secs(5);
 /// How long leaving may take.
 const LEAVING: Duration = Duration::from_secs(10);
 
@@ -79,6 +80,7 @@ struct Inner {
     /// Moves when the brokers may have lost everything.
     era: Arc<AtomicU64>,
     consumer: Mutex<Option<Arc<Consumer>>>,
+    begun: Instant,
 }
 
 impl Kafka {
@@ -104,6 +106,7 @@ impl Kafka {
             era,
             metrics,
             consumer: Mutex::default(),
+            begun: Instant::now(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -118,7 +121,7 @@ impl Kafka {
 
     /// Whether the brokers answer and have the topics, as of the last look; the error says what is wrong.
     pub fn wakes(&self) -> Result<()> {
-        match self.inner.control.now().trouble {
+        match self.inner.control.trouble() {
             Some(trouble) => Err(Error::Unavailable(format!("kafka: {trouble}"))),
             None => Ok(()),
         }
@@ -267,23 +270,20 @@ impl Units for Kafka {
     }
 
     async fn suspend(&self, domain: Domain, suspension: Option<Suspension>) -> Result<()> {
-        let value = suspension.as_ref().map(control::value);
-        let producer = &self.inner.producer;
-        let offset = producer
-            .control(domain.as_str(), value.as_deref(), SUSPENDING)
-            .await?;
-        self.inner.control.read_to(offset + 1, SUSPENDING).await?;
+        self.inner.table.suspend(&domain, suspension).await?;
+        if let Err(error) = self.inner.producer.control(domain.as_str(), SUSPENDING).await {
+            tracing::warn!(%domain, %error, "workers were not told of a suspension; they read it within a minute");
+        }
         Ok(())
     }
 
     async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>> {
-        let known = self.inner.control.read_to(0, SUSPENDING).await?;
-        let all = known.suspended.iter();
-        Ok(all.map(|(domain, why)| (domain.clone(), why.clone())).collect())
+        self.inner.table.suspensions().await
     }
 
     fn suspensions_version(&self) -> u64 {
-        self.inner.control.version()
+        let minutes = self.inner.begun.elapsed().as_secs() / 60;
+        self.inner.control.heard().wrapping_add(minutes)
     }
 }
 

@@ -47,8 +47,8 @@ pub(super) enum Moved {
 
 /// Who is told of an acknowledgement.
 enum Purpose {
-    /// Somebody waits for it; the offset it has.
-    Said(oneshot::Sender<std::result::Result<i64, String>>),
+    /// Somebody waits for it.
+    Said(oneshot::Sender<std::result::Result<(), String>>),
     /// The consumer moves a record.
     Moved(u64, mpsc::UnboundedSender<Moved>),
     /// The consumer puts away a record nobody can read.
@@ -191,21 +191,18 @@ impl Producer {
         self.hand_over(record)
     }
 
-    /// Puts a value into the control topic, or takes it out; its offset once the brokers have it.
-    pub async fn control(&self, key: &str, value: Option<&[u8]>, deadline: Duration) -> Result<i64> {
+    /// Says in the control topic that something has changed; returns once the brokers have it.
+    pub async fn control(&self, key: &str, deadline: Duration) -> Result<()> {
         let (sender, answer) = oneshot::channel();
         let opaque = Box::new(Opaque {
             topic: Topic::Control,
             purpose: Purpose::Said(sender),
         });
-        let mut record: BaseRecord<'_, str, [u8], Box<Opaque>> =
+        let record: BaseRecord<'_, str, [u8], Box<Opaque>> =
             BaseRecord::with_opaque_to(self.name(Topic::Control), opaque).key(key);
-        if let Some(value) = value {
-            record = record.payload(value);
-        }
         self.hand_over(record)?;
         match tokio::time::timeout(deadline, answer).await {
-            Ok(Ok(Ok(offset))) => Ok(offset),
+            Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(text))) => Err(Error::Unavailable(format!("kafka: {text}"))),
             Ok(Err(_)) | Err(_) => Err(Error::Unknown("kafka did not answer in time".into())),
         }
@@ -332,7 +329,7 @@ impl ProducerContext for Context {
             }
         }
         match (purpose, result) {
-            (Purpose::Said(sender), Ok(message)) => drop(sender.send(Ok(message.offset()))),
+            (Purpose::Said(sender), Ok(_)) => drop(sender.send(Ok(()))),
             (Purpose::Said(sender), Err((error, _))) => drop(sender.send(Err(error.to_string()))),
             (Purpose::Moved(token, told) | Purpose::Dead(token, told), Ok(_)) => {
                 drop(told.send(Moved::Yes(token)));

@@ -76,6 +76,14 @@ pub(super) const BEGIN: Statement =
 pub(super) const PROGRESS: Statement = Statement::read("SELECT value FROM progress WHERE name = ?");
 pub(super) const ADVANCE: Statement = Statement::write("INSERT INTO progress (name, value) VALUES (?, ?)");
 
+/// A destination that is suspended, and one that is no more.
+pub(super) const SUSPEND: Statement =
+    Statement::write("INSERT INTO suspension (part, domain, reason, since) VALUES (0, ?, ?, ?)");
+pub(super) const RESUME: Statement = Statement::write("DELETE FROM suspension WHERE part = 0 AND domain = ?");
+/// All of them, by domain.
+pub(super) const SUSPENSIONS: Statement =
+    Statement::read("SELECT domain, reason, since FROM suspension WHERE part = 0");
+
 /// A row of `unit`; one that was removed has little of it.
 #[derive(Debug, DeserializeRow)]
 #[scylla(crate = postrider_cql::driver)]

@@ -5,7 +5,7 @@
 //! | `PREFIX.ready.fresh`, `PREFIX.ready.later` | wake-ups that are due, by lane | 7 days |
 //! | `PREFIX.delay.10s` … `PREFIX.delay.16m` | wake-ups that are not due yet, in order of when they leave | 7 days |
 //! | `PREFIX.dead` | records nobody can read | 30 days |
-//! | `PREFIX.control` | suspended domains, one partition | compacted |
+//! | `PREFIX.control` | domains whose suspension has changed, one partition | compacted |
 
 use std::time::Duration;
 

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use postrider_cql::{Conditional, CqlValue, Session, Statement};
-use postrider_types::{ContentId, UnitId};
+use postrider_types::{ContentId, Domain, UnitId};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::config::KafkaConfig;
 use super::rows::{self, Row, bigint, id as id_value};
-use crate::engine::{Change, Counts, Holds, Written};
+use crate::engine::{Change, Counts, Holds, Suspension, Written};
 use crate::queue::Clock;
 use crate::{Error, Result, State, Unit};
 
@@ -347,6 +347,31 @@ impl Table {
     }
 
     /// How many there are, counted lately. One caller counts, the others wait for it.
+    /// Writes a suspension, or that there is none.
+    pub async fn suspend(&self, domain: &Domain, suspension: Option<Suspension>) -> Result<()> {
+        let written = match suspension {
+            Some(Suspension { reason, since }) => {
+                let values = (domain.as_str(), reason, since as i64);
+                self.session.write(rows::SUSPEND, values).await
+            }
+            None => self.session.write(rows::RESUME, (domain.as_str(),)).await,
+        };
+        Ok(written?)
+    }
+
+    /// All suspensions, by domain.
+    pub async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>> {
+        let rows = self.session.read(rows::SUSPENSIONS, ()).await?;
+        let rows: Vec<(String, String, i64)> = rows.all()?;
+        let suspension = |(domain, reason, since): (String, String, i64)| {
+            let domain = Domain::new(&domain)
+                .map_err(|error| Error::Damaged(format!("a suspension of {domain:?}: {error}")))?;
+            let since = since as u64;
+            Ok((domain, Suspension { reason, since }))
+        };
+        rows.into_iter().map(suspension).collect()
+    }
+
     pub async fn counts(&self) -> Result<Counts> {
         let mut counted = self.counted.lock().await;
         if let Some(last) = counted.as_ref()

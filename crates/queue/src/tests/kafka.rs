@@ -22,7 +22,6 @@ use crate::suite::{Fixture, TestClock};
 use crate::{Error, Kafka, KafkaConfig, Queue, Result, Settings, kafka};
 
 const BROKER: &str = "127.0.0.1:19092";
-const TABLES: [&str; 3] = ["unit", "unit_due", "progress"];
 
 /// Contents and who holds them.
 #[derive(Default)]
@@ -76,7 +75,7 @@ struct World {
 impl World {
     async fn open() -> Self {
         broker_answers().await;
-        let fresh = Fresh::open(&TABLES).await.unwrap();
+        let fresh = Fresh::open().await.unwrap();
         let name = format!("test-{}", UnitId::generate());
         let config = KafkaConfig {
             brokers: vec![BROKER.into()],

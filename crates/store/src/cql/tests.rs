@@ -25,19 +25,8 @@ impl Deref for Opened {
     }
 }
 
-const TABLES: [&str; 8] = [
-    "account",
-    "account_snapshot",
-    "account_list",
-    "content",
-    "content_holder",
-    "content_candidate",
-    "lease",
-    "progress",
-];
-
 async fn open() -> Opened {
-    let fresh = Fresh::open(&TABLES).await.unwrap();
+    let fresh = Fresh::open().await.unwrap();
     Opened {
         engine: Cql::new(fresh.session.clone(), Options::default()),
         _fresh: fresh,

@@ -22,24 +22,6 @@ pub const CLUSTER: [Member; 9] = [
 
 const ONE: [Member; 1] = [Member::new("node", "")];
 
-/// Tables a test may have left something in.
-const TABLES: [&str; 14] = [
-    "account",
-    "account_snapshot",
-    "account_list",
-    "content",
-    "content_holder",
-    "content_candidate",
-    "progress",
-    "directory_domain",
-    "directory_address",
-    "directory_account_id",
-    "directory_list",
-    "directory_secret",
-    "unit",
-    "unit_due",
-];
-
 /// A process of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Member {
@@ -116,7 +98,7 @@ impl Shape {
             .unwrap();
         // More nodes than keyspaces: one waits until another ends.
         for _ in 0..120 {
-            match runtime.block_on(Fresh::open(&TABLES)) {
+            match runtime.block_on(Fresh::open()) {
                 Ok(keyspace) => {
                     let begun = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
                     let run = format!("test-{}-{}", std::process::id(), begun.as_micros());

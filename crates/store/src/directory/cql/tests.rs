@@ -9,14 +9,7 @@ use super::*;
 use crate::directory::Credential;
 
 async fn open_fresh() -> (CqlDirectory, Fresh) {
-    let tables = [
-        "directory_domain",
-        "directory_address",
-        "directory_account_id",
-        "directory_list",
-        "directory_secret",
-    ];
-    let fresh = Fresh::open(&tables).await.unwrap();
+    let fresh = Fresh::open().await.unwrap();
     (CqlDirectory::new(fresh.session.clone()), fresh)
 }
 

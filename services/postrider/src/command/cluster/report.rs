@@ -15,6 +15,8 @@ pub struct Report {
     database: String,
     version: u32,
     needed: u32,
+    /// Whether the tables are such that this program can work with them.
+    fits: bool,
     missing: Vec<String>,
     /// Why the database cannot be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +98,7 @@ impl Report {
             database: of.map_or_else(String::new, |status| format!("{:?}", status.dialect)),
             version: of.map_or(0, |status| status.version),
             needed: schema::needed(),
+            fits: of.is_some_and(Status::is_well),
             missing: status.map_or_else(Vec::new, |status| status.missing),
             unreachable,
             topics: None,
@@ -109,7 +112,7 @@ impl Report {
             .topics
             .as_ref()
             .is_none_or(|topics| topics.trouble.is_empty());
-        self.exists && self.version == self.needed && topics
+        self.fits && topics
     }
 
     /// A line for each thing.
@@ -151,6 +154,11 @@ impl Report {
             } => return format!("keyspace {keyspace}: {why}"),
             Self { exists: false, .. } => "is not there; make it with `postrider cluster init`".to_owned(),
             _ if version == needed => format!("is at version {version}, as this program needs it"),
+            _ if version > needed && self.fits => {
+                format!(
+                    "is at version {version}, newer than the {needed} of this program, which can work with it"
+                )
+            }
             _ if version > needed => {
                 format!("is at version {version}, newer than the {needed} of this program: run a newer one")
             }
