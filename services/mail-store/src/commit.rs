@@ -6,8 +6,8 @@
 //!
 //! Another instance may work on the same account. Nothing is answered from a stale view:
 //! * The engine refuses a commit on top of an old version (`Conflict`): the changes in between are read, and
-//!   everything is planned again. This is tried [`MAX_ATTEMPTS`] times, with random pauses; instances that meet at an account take
-//!   turns (`courtesy`).
+//!   everything is planned again, for as long as [`PATIENCE`] and with random pauses; instances that meet at an account take turns
+//!   (`courtesy`).
 //! * Receipts and Message-IDs that are probably new are not asked for; a commit that puts what is there is refused (`Known`), and everything
 //!   is planned again with all answers.
 //! * An operation that fails, or changes nothing, is answered only when the head confirms the version it was planned on
@@ -68,8 +68,8 @@ static MERGED: LazyLock<Histogram<u64>> = LazyLock::new(|| {
         .build()
 });
 
-/// How often a batch is planned before its callers are told to come again.
-const MAX_ATTEMPTS: u32 = 24;
+/// How long a batch is planned again and again before its callers are told to come again: half of the time they have.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the head is asked for the fate of a commit.
 const MAX_QUESTIONS: u32 = 8;
 /// The most operations of one account that wait; more are refused for now.
@@ -286,6 +286,8 @@ async fn attempts(
     let mut fresh = false;
     let mut asking = Asking::Likely;
     let mut begun = Instant::now();
+    let until = begun + PATIENCE;
+    let mut lost = 0;
     if account.courtesy.is_shared()
         && let Some(state) = account.state()
         && !is_current(engine, account.id, &state).await?
@@ -295,7 +297,7 @@ async fn attempts(
         catch_up(engine, account, &state).await?;
         fresh = true;
     }
-    for attempt in 0..MAX_ATTEMPTS {
+    while Instant::now() < until {
         let Some(state) = account.state() else {
             let rows = engine.folders(account.id).await.map_err(storage)?;
             account.set_state(Some(State::new(rows)));
@@ -355,9 +357,10 @@ async fn attempts(
             }
             Outcome::Conflict => {
                 CONFLICTS.add(1, &[]);
-                tracing::debug!(account = %account.id, %version, attempt, "conflict, trying again");
+                tracing::debug!(account = %account.id, %version, lost, "conflict, trying again");
                 account.courtesy.met();
-                pause(attempt).await;
+                pause(lost).await;
+                lost += 1;
                 begun = Instant::now();
                 catch_up(engine, account, &state).await?;
                 fresh = true;
@@ -365,6 +368,7 @@ async fn attempts(
             Outcome::Known => asking = Asking::All,
         }
     }
+    tracing::warn!(account = %account.id, lost, "other instances were faster for {PATIENCE:?}");
     Err(unavailable("the account is changed by others all the time"))
 }
 

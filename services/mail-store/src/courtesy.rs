@@ -3,7 +3,8 @@
 //! Of two instances that commit at the same time one loses, reads what the other did and plans anew. The winner could commit again
 //! before the loser has done so, and again: what waits there would never get its turn. So while others work on an account, whoever
 //! has made a commit lets them go first, for about as long as it takes to make one. Two instances then take turns, and what
-//! gathers meanwhile is merged. An account that nobody else changes knows none of this.
+//! gathers meanwhile is merged. If nobody has come, that may have been too short for whoever reads what was done and plans anew: the next
+//! time is twice as long, until it is clear that nobody is there. An account that nobody else changes knows none of this.
 
 use std::time::Duration;
 
@@ -11,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// So many commits in a row that met nobody end it.
-const REMEMBERED: u32 = 4;
+const REMEMBERED: u32 = 6;
 /// The longest wait for others.
-const LONGEST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Whether others work on an account, and whose turn it is.
 #[derive(Default)]
@@ -47,9 +48,10 @@ impl Courtesy {
             true => took,
             false => (turn.effort * 3 + took) / 4,
         };
+        let alone = REMEMBERED - turn.shared;
         turn.shared = turn.shared.saturating_sub(1);
         if turn.shared > 0 {
-            let wait = turn.effort.mul_f64(rand::random_range(1.0..1.5));
+            let wait = turn.effort.mul_f64(rand::random_range(1.0..1.5)) * (1 << alone);
             turn.theirs = Some(Instant::now() + wait.min(LONGEST));
         }
     }
@@ -95,9 +97,10 @@ mod tests {
             assert!(wait >= COMMIT && wait <= COMMIT * 2, "{wait:?}");
             assert_eq!(wait_of(&courtesy).await, Duration::ZERO, "once for each commit");
         }
-        for _ in 0..REMEMBERED {
+        for alone in 1..REMEMBERED - 1 {
             courtesy.committed(COMMIT);
-            courtesy.give_way().await;
+            let (wait, least) = (wait_of(&courtesy).await, COMMIT * (1 << alone));
+            assert!(wait >= least && wait <= least * 2, "{wait:?} after {alone}");
         }
         courtesy.committed(COMMIT);
         assert!(!courtesy.is_shared() && wait_of(&courtesy).await.is_zero());
