@@ -4,6 +4,7 @@
 //! cargo xtask test    everything the project tests, real clients and engines included; installs what it needs
 //! cargo xtask soak    slow proofs: crash rounds, then every fault under load (POSTRIDER_SOAK_MINUTES together, default 30);
 //!                     --cluster: the same to a cluster over three nodes of each engine (--minutes N, default 20)
+//! cargo xtask guarded engines that want TLS and logins, Kafka included: builds what is shipped with `--features kafka-tls` (OpenSSL)
 //! cargo xtask fuzz    coverage-guided fuzzing of one target for a while (needs a nightly toolchain and cargo-fuzz)
 //! cargo xtask engines Kafka, Cassandra and Redis to test with: up, down, status, and faults of single ones
 //! cargo xtask cluster two processes of each role behind a balancer, over those engines, for a mail client: up, down, status
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use run::{Failed, Run, cargo};
 
-const USAGE: &str = "usage: cargo xtask test | soak [--cluster [--minutes N]] | fuzz TARGET [SECONDS] | engines --help | cluster --help | peers up|down|status [--directory DIR]";
+const USAGE: &str = "usage: cargo xtask test | soak [--cluster [--minutes N]] | guarded | fuzz TARGET [SECONDS] | engines --help | cluster --help | peers up|down|status [--directory DIR]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["soak"] => soak(),
         ["soak", "--cluster"] => soak_cluster("20"),
         ["soak", "--cluster", "--minutes", minutes] => soak_cluster(minutes),
+        ["guarded"] => guarded(),
         ["fuzz", target] => fuzz(target, "300"),
         ["fuzz", target, seconds] => fuzz(target, seconds),
         ["engines", ref rest @ ..] => engines::command(rest),
@@ -124,6 +126,24 @@ fn soak() -> Result<(), Failed> {
 fn soak_cluster(minutes: &str) -> Result<(), Failed> {
     packages::install_debian()?;
     engines::during(3, || load(&["soak", "--cluster", "--minutes", minutes]))
+}
+
+fn guarded() -> Result<(), Failed> {
+    packages::install_debian()?;
+    engines::during(1, || {
+        cargo(&[
+            "test",
+            "--locked",
+            "-p",
+            "postrider",
+            "--features",
+            "kafka-tls",
+            "--test",
+            "failures",
+            "guarded",
+        ])
+        .go()
+    })
 }
 
 /// The load generator against the server of this tree, both as they are shipped.

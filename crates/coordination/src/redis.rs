@@ -44,7 +44,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Tls};
 
 use hints::Outbox;
 use link::Link;

@@ -52,8 +52,20 @@ pub(crate) fn not_connected(error: &NewSessionError, contact_points: &[String]) 
         );
         return Error::Unavailable(text);
     }
+    // Whoever expects TLS hangs up on those who speak plainly, and whoever does not has no answer to a handshake.
+    let ends = [
+        "reset by peer",
+        "Connection closed",
+        "eof",
+        "InvalidContentType",
+        "invalid message",
+    ];
+    let other = match ends.iter().any(|sign| whole.contains(sign)) {
+        true => ", and whether it wants TLS (storage.cql.ca)",
+        false => "",
+    };
     Error::Unavailable(format!(
-        "none of {nodes} can be worked with, check that it runs and storage.cql.contact_points: {}",
+        "none of {nodes} can be worked with, check that it runs and storage.cql.contact_points{other}: {}",
         root(error)
     ))
 }

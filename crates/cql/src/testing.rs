@@ -126,6 +126,16 @@ async fn take_keyspace() -> Result<(String, File)> {
     }
 }
 
+/// Has the database do these statements, in order: what no role of Postrider does.
+pub async fn administer(config: &Config, statements: &[&str]) -> Result<()> {
+    let driver = connect(config, None).await?;
+    for statement in statements {
+        let done = driver.query_unpaged(*statement, ()).await;
+        done.map_err(|error| Error::Unavailable(format!("{statement}: {error}")))?;
+    }
+    Ok(())
+}
+
 /// Stands between a session and the tests' database.
 pub async fn proxy() -> Result<Proxy> {
     let unavailable = |error: &dyn std::fmt::Display| Error::Unavailable(error.to_string());

@@ -271,6 +271,12 @@ pub struct Kafka {
     /// feature `kafka-tls`. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
+    /// Our certificate chain (PEM), where the brokers ask for one. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its key (PEM). Given exactly when `certificate` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
     /// Who logs in to the brokers (SCRAM-SHA-512). Needs a build with the feature `kafka-tls`. Default: none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub username: String,
@@ -288,6 +294,8 @@ impl Default for Kafka {
             replication_factor: 3,
             find_lost: Duration::from_secs(300),
             ca: None,
+            certificate: None,
+            key: None,
             username: String::new(),
             password: Hidden::default(),
         }
@@ -324,6 +332,15 @@ pub struct Redis {
     pub url: HiddenUrl,
     /// What every key begins with, so that installations can share a server. Default: `postrider`.
     pub prefix: String,
+    /// Authorities (PEM) that the servers' certificates come from. Default: those of the system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// Our certificate chain (PEM), where the servers ask for one. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// Its key (PEM). Given exactly when `certificate` is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
 }
 
 impl Default for Redis {
@@ -331,6 +348,9 @@ impl Default for Redis {
         Self {
             url: HiddenUrl::default(),
             prefix: "postrider".into(),
+            ca: None,
+            certificate: None,
+            key: None,
         }
     }
 }

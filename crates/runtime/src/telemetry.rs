@@ -188,8 +188,8 @@ pub fn log_for_demo() {
 }
 
 fn log_unless_said(level: &str) {
-    // The verifier logs what its caller is told as well; a command says it once.
-    let usual = || EnvFilter::new(format!("{level},rustls_platform_verifier=off"));
+    // These log what their callers are told as well; a command says it once.
+    let usual = || EnvFilter::new(format!("{level},rustls_platform_verifier=off,scylla=off"));
     let filter = EnvFilter::try_from_env("POSTRIDER_LOG").unwrap_or_else(|_| usual());
     let _ = tracing_subscriber::registry()
         .with(log_layer(LogFormat::Text).with_filter(filter))

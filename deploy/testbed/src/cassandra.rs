@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::wire::{Answer, Wire, nonsense};
-use crate::{Engine, Failed, java::Java};
+use crate::{Engine, Failed, Guard, java::Java};
 
 /// Between the nodes.
 pub const STORAGE_PORT: u16 = 17000;
@@ -39,20 +39,44 @@ const NO_METADATA: i32 = 4;
 const CONSISTENCY_ONE: [u8; 2] = [0, 1];
 
 /// Writes the configuration.
-pub fn configure(engine: Engine, folder: &Path) -> std::result::Result<(), Failed> {
-    let token = TOKENS
-        .get(usize::from(engine.node()) - 1)
-        .copied()
-        .unwrap_or_default();
-    let text = CONFIGURATION
+pub fn configure(engine: Engine, folder: &Path, guard: Option<&Guard>) -> std::result::Result<(), Failed> {
+    // A test's own node is alone.
+    let (seed, place) = match engine.is_own() {
+        true => (engine.node(), 0),
+        false => (1, usize::from(engine.node()) - 1),
+    };
+    let token = TOKENS.get(place).copied().unwrap_or_default();
+    let mut text = CONFIGURATION
         .replace("@NODE@", &engine.node().to_string())
+        .replace("@SEED@", &seed.to_string())
         .replace("@DIR@", &folder.display().to_string())
         .replace("@TOKEN@", token);
+    if let Some(guard) = guard {
+        text += &guarded(guard);
+    }
     for (name, text) in [("cassandra.yaml", text.as_str()), ("logback.xml", LOGGING)] {
         let path = folder.join(name);
         fs::write(&path, text).map_err(|error| Failed::at(&path, &error))?;
     }
     Ok(())
+}
+
+/// TLS with a client's certificate, a login, and rights.
+fn guarded(guard: &Guard) -> String {
+    format!(
+        "authenticator: PasswordAuthenticator\n\
+         authorizer: CassandraAuthorizer\n\
+         client_encryption_options:\n  \
+           enabled: true\n  \
+           optional: false\n  \
+           require_client_auth: true\n  \
+           ssl_context_factory:\n    \
+             class_name: org.apache.cassandra.security.PEMBasedSslContextFactory\n  \
+           keystore: {}\n  \
+           truststore: {}\n",
+        guard.identity.display(),
+        guard.authority.display()
+    )
 }
 
 /// The command that runs it.

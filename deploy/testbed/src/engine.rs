@@ -57,12 +57,14 @@ impl Engine {
         (1..=most).contains(&node).then_some(Self { kind, node })
     }
 
-    /// The broker that one test has for itself; it belongs to no testbed.
-    pub(crate) fn own_kafka() -> Self {
-        Self {
-            kind: Kind::Kafka,
-            node: OWN,
-        }
+    /// The one that one test has for itself; it belongs to no testbed.
+    pub(crate) fn own(kind: Kind) -> Self {
+        Self { kind, node: OWN }
+    }
+
+    /// Whether it belongs to one test.
+    pub(crate) fn is_own(self) -> bool {
+        self.node == OWN
     }
 
     /// Every process of a testbed with so many nodes (1 to 3) of Kafka and of Cassandra.

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::Result;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use crate::wire::{Answer, Wire, nonsense};
-use crate::{Engine, Failed, java::Java};
+use crate::{Engine, Failed, Guard, Kind, java::Java};
 
 /// Between the nodes, for the controllers' quorum.
 pub const CONTROLLER_PORT: u16 = 19093;
@@ -26,26 +27,60 @@ const METADATA: [u8; 18] = [
     0, 0, 0, 0,
 ];
 
+/// Where a guarded node is reached without TLS and login: by itself, and by who asks whether it answers.
+const INSIDE_PORT: u16 = 19094;
+
+/// The port that speaks plainly.
+pub fn client_port(guard: Option<&Guard>) -> u16 {
+    guard.map_or(Kind::Kafka.port(), |_| INSIDE_PORT)
+}
+
 /// Writes the configuration and formats the data folder; `nodes` are those of the cluster.
 pub fn configure(
     engine: Engine,
     nodes: &[u8],
     folder: &Path,
     java: &Java,
+    guard: Option<&Guard>,
 ) -> std::result::Result<(), Failed> {
     let voters: Vec<String> = nodes
         .iter()
         .map(|node| format!("{node}@127.0.0.{node}:{CONTROLLER_PORT}"))
         .collect();
-    let text = CONFIGURATION
+    let mut text = CONFIGURATION
         .replace("@NODE@", &engine.node().to_string())
         .replace("@DIR@", &folder.display().to_string())
         .replace("@VOTERS@", &voters.join(","))
         .replace("@REPLICAS@", &nodes.len().to_string())
         .replace("@MIN_ISR@", &nodes.len().div_ceil(2).to_string());
+    if let Some(guard) = guard {
+        text += &guarded(engine, guard);
+    }
     write(folder, "server.properties", &text)?;
     write(folder, "log4j2.properties", LOGGING)?;
-    format(folder, java)
+    format(folder, java, guard)
+}
+
+/// Outside, TLS with a client's certificate, and a login. Later lines take the place of earlier ones of the same name.
+fn guarded(engine: Engine, guard: &Guard) -> String {
+    let outside = engine.address();
+    let inside = engine.at(INSIDE_PORT);
+    let controller = engine.at(CONTROLLER_PORT);
+    let (identity, authority) = (guard.identity.display(), guard.authority.display());
+    format!(
+        "\n\
+         listeners=INSIDE://{inside},OUTSIDE://{outside},CONTROLLER://{controller}\n\
+         advertised.listeners=INSIDE://{inside},OUTSIDE://{outside}\n\
+         listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:SASL_SSL,CONTROLLER:PLAINTEXT\n\
+         inter.broker.listener.name=INSIDE\n\
+         listener.name.outside.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         listener.name.outside.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+         listener.name.outside.ssl.client.auth=required\n\
+         ssl.keystore.type=PEM\n\
+         ssl.keystore.location={identity}\n\
+         ssl.truststore.type=PEM\n\
+         ssl.truststore.location={authority}\n"
+    )
 }
 
 /// The command that runs it.
@@ -62,9 +97,9 @@ pub fn command(engine: Engine, folder: &Path, java: &Java) -> std::result::Resul
     java.command(engine, folder, &own, &["kafka.Kafka", &properties])
 }
 
-/// The ids of the brokers that this node knows to be alive.
-pub fn brokers(engine: Engine) -> Result<Vec<i32>> {
-    let mut wire = Wire::open(engine.address())?;
+/// The ids of the brokers that the node at an address knows to be alive.
+pub fn brokers(address: SocketAddr) -> Result<Vec<i32>> {
+    let mut wire = Wire::open(address)?;
     wire.send(&METADATA)?;
     let length = Answer(&wire.receive(4)?).int()?;
     let answer = wire.receive(usize::try_from(length).map_err(|_| nonsense())?)?;
@@ -81,7 +116,7 @@ pub fn brokers(engine: Engine) -> Result<Vec<i32>> {
 }
 
 /// A node whose data folder is not formatted refuses to start.
-fn format(folder: &Path, java: &Java) -> std::result::Result<(), Failed> {
+fn format(folder: &Path, java: &Java, guard: Option<&Guard>) -> std::result::Result<(), Failed> {
     let log = folder.join("format.log");
     let file = || File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
     let (out, err) = file().map_err(|error| Failed::at(&log, &error))?;
@@ -92,6 +127,10 @@ fn format(folder: &Path, java: &Java) -> std::result::Result<(), Failed> {
         .arg(java.class_path())
         .args(["kafka.tools.StorageTool", "format", "--ignore-formatted"])
         .args(["--cluster-id", CLUSTER, "--config", &properties])
+        .args(guard.into_iter().flat_map(|Guard { user, password, .. }| {
+            let login = format!("SCRAM-SHA-512=[name={user},password={password}]");
+            ["--add-scram".to_owned(), login]
+        }))
         .current_dir(folder)
         .stdout(out)
         .stderr(err);

@@ -37,7 +37,7 @@ mod wire;
 
 pub use engine::{Engine, Kind};
 pub use failed::Failed;
-pub use own::OwnKafka;
+pub use own::{Guard, Own};
 // For other processes that a command leaves in the background, as `cargo xtask cluster` does.
 pub use process::{Process, Record, wait};
 pub use rustix::process::Signal;

@@ -6,17 +6,41 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::wire::{Wire, nonsense};
-use crate::{Engine, Failed};
+use crate::{Engine, Failed, Guard};
 
 const CONFIGURATION: &str = include_str!("../redis/redis.conf");
 /// The server's program.
 pub const PROGRAM: &str = "redis-server";
 
 /// Writes the configuration.
-pub fn configure(folder: &Path) -> std::result::Result<(), Failed> {
+pub fn configure(engine: Engine, folder: &Path, guard: Option<&Guard>) -> std::result::Result<(), Failed> {
     let path = folder.join("redis.conf");
-    let text = CONFIGURATION.replace("@DIR@", &folder.display().to_string());
+    let address = engine.address();
+    let port = match guard {
+        None => format!("port {}", address.port()),
+        Some(guard) => guarded(guard, address.port()),
+    };
+    let text = CONFIGURATION
+        .replace("@DIR@", &folder.display().to_string())
+        .replace("@ADDRESS@", &address.ip().to_string())
+        .replace("@PORT@", &port);
     fs::write(&path, text).map_err(|error| Failed::at(&path, &error))
+}
+
+/// TLS only, for those who have a certificate and log in.
+fn guarded(guard: &Guard, port: u16) -> String {
+    let Guard {
+        authority,
+        identity,
+        user,
+        password,
+    } = guard;
+    let (authority, identity) = (authority.display(), identity.display());
+    format!(
+        "port 0\ntls-port {port}\ntls-auth-clients yes\ntls-ca-cert-file {authority}\n\
+         tls-cert-file {identity}\ntls-key-file {identity}\n\
+         user default off\nuser {user} on >{password} ~* &* +@all"
+    )
 }
 
 /// The command that runs it.

@@ -301,15 +301,15 @@ impl Testbed {
             Kind::Kafka => {
                 let java = java(Kind::Kafka)?;
                 let all: Vec<u8> = (1..=nodes).collect();
-                kafka::configure(engine, &all, &folder, &java)?;
+                kafka::configure(engine, &all, &folder, &java, None)?;
                 kafka::command(engine, &folder, &java)?
             }
             Kind::Cassandra => {
-                cassandra::configure(engine, &folder)?;
+                cassandra::configure(engine, &folder, None)?;
                 cassandra::command(engine, &folder, &java(Kind::Cassandra)?)?
             }
             Kind::Redis => {
-                redis::configure(&folder)?;
+                redis::configure(engine, &folder, None)?;
                 redis::command(&folder)
             }
         };
@@ -455,7 +455,7 @@ fn ready_together(engine: Engine, nodes: u8) -> bool {
     match engine.kind() {
         Kind::Kafka => {
             let all: Vec<i32> = (1..=i32::from(nodes)).collect();
-            kafka::brokers(engine).is_ok_and(|mut brokers| {
+            kafka::brokers(engine.address()).is_ok_and(|mut brokers| {
                 brokers.sort_unstable();
                 brokers == all
             })
@@ -468,7 +468,7 @@ fn ready_together(engine: Engine, nodes: u8) -> bool {
 fn ready_alone(engine: Engine, nodes: u8) -> bool {
     match engine.kind() {
         Kind::Kafka => {
-            kafka::brokers(engine).is_ok_and(|brokers| brokers.contains(&i32::from(engine.node())))
+            kafka::brokers(engine.address()).is_ok_and(|brokers| brokers.contains(&i32::from(engine.node())))
         }
         // Nodes that are down stay in its table of peers.
         Kind::Cassandra => {

@@ -1,8 +1,12 @@
 //! Where Redis is and how long it may take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ::redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use ::redis::{
+    ClientTlsConfig, ConnectionInfo, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, RedisResult,
+    TlsCertificates,
+};
 use postrider_types::Secret;
 
 /// The longest prefix of keys, in characters.
@@ -17,12 +21,50 @@ pub struct Config {
     /// What every key and channel begins with, so that installations can share a server: up to 64 of letters, digits and `.-_:`.
     /// Default: `postrider`.
     pub prefix: String,
+    /// For `rediss`.
+    pub tls: Tls,
     /// How long a call may take before Redis counts as away for this call. Default: 200 ms.
     pub deadline: Duration,
     /// How long making a connection may take, DNS, TLS and login included. Default: 2 seconds.
     pub connect: Duration,
     /// The longest pause between attempts to connect; the first is a tenth of a second. Default: 2 seconds.
     pub retry: Duration,
+}
+
+/// TLS towards the servers. Their certificates must name the host that is connected to. Files are read at each connection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the authorities that sign the servers' certificates; `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// PEM file of our own certificate chain, if the servers ask for one.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// What the files hold; `None` when there are none.
+    pub(super) fn read(&self) -> RedisResult<Option<TlsCertificates>> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|error| {
+                let why = format!("{}: {error}", path.display());
+                RedisError::from((ErrorKind::InvalidClientConfig, "cannot read a file for TLS", why))
+            })
+        };
+        let root_cert = self.ca.as_ref().map(read).transpose()?;
+        let client_tls = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Some(ClientTlsConfig {
+                client_cert: read(certificate)?,
+                client_key: read(key)?,
+            }),
+            _ => None,
+        };
+        let any = root_cert.is_some() || client_tls.is_some();
+        Ok(any.then_some(TlsCertificates {
+            client_tls,
+            root_cert,
+        }))
+    }
 }
 
 /// What is wrong with a configuration. Permanent.
@@ -54,6 +96,7 @@ impl Config {
         Self {
             url: Secret::new(url),
             prefix: "postrider".into(),
+            tls: Tls::default(),
             deadline: Duration::from_millis(200),
             connect: Duration::from_secs(2),
             retry: Duration::from_secs(2),
@@ -69,6 +112,9 @@ impl Config {
         let wrong = |why: &str| ConfigError::Url(why.into());
         let url = self.url.expose_str().ok_or_else(|| wrong("it is not UTF-8"))?;
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+        if self.tls != Tls::default() && !scheme.starts_with("rediss") {
+            return Err(wrong("with ca or certificate it begins with rediss"));
+        }
         match scheme.split_once('-') {
             Some((scheme, "cluster")) => {
                 let (login, nodes) = match rest.rsplit_once('@') {

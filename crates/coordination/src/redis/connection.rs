@@ -38,7 +38,11 @@ impl Connection {
                     .set_connection_timeout(Some(config.connect))
                     .set_response_timeout(Some(config.connect))
                     .set_push_sender(pushed);
-                let client = Client::open(server.as_ref().clone())?;
+                let server = server.as_ref().clone();
+                let client = match config.tls.read()? {
+                    None => Client::open(server)?,
+                    Some(files) => Client::build_with_tls(server, files)?,
+                };
                 let mut connection = client
                     .get_multiplexed_async_connection_with_config(&settings)
                     .await?;
@@ -48,7 +52,11 @@ impl Connection {
                 Ok(Self::Single(connection))
             }
             Target::Cluster(nodes) => {
-                let client = ClusterClient::builder(nodes.iter().cloned())
+                let mut builder = ClusterClient::builder(nodes.iter().cloned());
+                if let Some(files) = config.tls.read()? {
+                    builder = builder.certs(files);
+                }
+                let client = builder
                     .use_protocol(ProtocolVersion::RESP3)
                     .connection_timeout(config.connect)
                     .response_timeout(config.deadline)

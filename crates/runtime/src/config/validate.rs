@@ -60,6 +60,26 @@ impl Config {
     }
 
     fn check_engines(&self, check: &mut impl FnMut(bool, &str)) {
+        let (cql, kafka, redis) = (&self.storage.cql, &self.queue.kafka, &self.coordination.redis);
+        for (section, certificate, key) in [
+            ("storage.cql", &cql.certificate, &cql.key),
+            ("queue.kafka", &kafka.certificate, &kafka.key),
+            ("coordination.redis", &redis.certificate, &redis.key),
+        ] {
+            check(
+                certificate.is_some() == key.is_some(),
+                &format!("{section}: set both certificate and key, or neither"),
+            );
+        }
+        for (section, certificate, ca) in [
+            ("storage.cql", &cql.certificate, &cql.ca),
+            ("queue.kafka", &kafka.certificate, &kafka.ca),
+        ] {
+            check(
+                certificate.is_none() || ca.is_some(),
+                &format!("{section}: a certificate is for TLS, which needs ca as well"),
+            );
+        }
         let cql = self.storage.engine == StorageEngine::Cql || self.queue.engine == QueueEngine::Kafka;
         check(
             !cql || !self.storage.cql.contact_points.is_empty(),

@@ -40,8 +40,8 @@ pub fn kafka(config: &Config) -> KafkaConfig {
         }),
         tls: kafka.ca.clone().map(|ca| KafkaTls {
             ca,
-            certificate: None,
-            key: None,
+            certificate: kafka.certificate.clone(),
+            key: kafka.key.clone(),
         }),
         ..KafkaConfig::default()
     }
@@ -52,6 +52,11 @@ pub fn redis(config: &Config) -> postrider_coordination::redis::Config {
     let redis = &config.coordination.redis;
     postrider_coordination::redis::Config {
         prefix: redis.prefix.clone(),
+        tls: postrider_coordination::redis::Tls {
+            ca: redis.ca.clone(),
+            certificate: redis.certificate.clone(),
+            key: redis.key.clone(),
+        },
         ..postrider_coordination::redis::Config::new(redis.url.expose())
     }
 }

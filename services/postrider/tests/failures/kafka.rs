@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postrider_testbed::{OwnKafka, Testbed};
+use postrider_testbed::{Kind, Own, Testbed};
 use postrider_testkit::node::{Node, Wish};
 use postrider_testkit::peer::{Manner, Peer};
 use postrider_testkit::wire::{eventually, pause};
@@ -21,7 +21,7 @@ fn without_kafka_mail_is_accepted_and_waits_in_its_rows() {
         ..wish()
     });
     let scratch = node.scratch().join("kafka");
-    let kafka = OwnKafka::new(&Testbed::new().unwrap(), &scratch).unwrap();
+    let kafka = Own::new(Kind::Kafka, &Testbed::new().unwrap(), &scratch, None).unwrap();
     set(
         &mut node,
         "POSTRIDER__QUEUE__KAFKA__BROKERS",
@@ -97,7 +97,7 @@ fn without_kafka_mail_is_accepted_and_waits_in_its_rows() {
 }
 
 /// The broker is killed and started again, stopped in its tracks and let go on.
-fn lost_and_silent(node: &mut Node, kafka: &OwnKafka, peer: &Peer) {
+fn lost_and_silent(node: &mut Node, kafka: &Own, peer: &Peer) {
     let logs = Log::of_all(node);
     let here = inbox(node);
     kafka.kill().unwrap();
@@ -164,7 +164,7 @@ fn arrived(node: &Node, peer: &Peer, count: usize) {
 }
 
 /// The broker comes back without its data: the topics are made anew, mail is accepted and goes out.
-fn forgotten(node: &mut Node, kafka: &OwnKafka) {
+fn forgotten(node: &mut Node, kafka: &Own) {
     kafka.kill().unwrap();
     not_ready(node, "no broker of 127.0.0.9:19092 answers");
     kafka.wipe().unwrap();

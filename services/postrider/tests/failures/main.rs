@@ -7,6 +7,7 @@
 
 mod clock;
 mod database;
+mod guarded;
 mod kafka;
 mod redis;
 mod refusals;
