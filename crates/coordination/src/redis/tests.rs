@@ -4,14 +4,14 @@ mod away;
 mod cluster;
 mod server;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use postrider_testbed::{Kind, Testbed};
 use postrider_types::{AccountId, Version};
 
 use self::server::Server;
-use super::{Config, Redis};
+use super::{Config, Redis, payload};
 use crate::{Counters, Hints, LeaseToken, Leases};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -99,6 +99,33 @@ async fn many_hints_arrive_folded_to_the_newest() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
+}
+
+#[tokio::test]
+async fn hints_of_a_busy_moment_share_messages() {
+    const HINTS: usize = 400;
+    let config = config();
+    let client = ::redis::Client::open(config.url.expose_str().unwrap()).unwrap();
+    let mut listener = client.get_async_pubsub().await.unwrap();
+    let channel = format!("{}:hints", config.prefix);
+    listener.subscribe(channel).await.unwrap();
+    let here = open(config).await;
+    let begun = Instant::now();
+    for account in 0..HINTS as u64 {
+        here.announce(AccountId::new(account), Version(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let took = begun.elapsed();
+    let (mut hints, mut messages) = (0, 0);
+    let mut stream = listener.into_on_message();
+    while hints < HINTS {
+        let message = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+        payload::decode(message.unwrap().unwrap().get_payload_bytes(), |_| hints += 1);
+        messages += 1;
+    }
+    // One in 20 ms, the first at once, the last after its wait.
+    let most = took.as_millis() / 20 + 2;
+    assert!(messages <= most, "{messages} messages in {took:?}");
 }
 
 #[tokio::test]
