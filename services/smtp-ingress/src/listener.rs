@@ -129,6 +129,7 @@ impl Listener {
             timeouts: server::Timeouts {
                 command: config.timeouts.command,
                 data: config.timeouts.data,
+                ..server::Timeouts::default()
             },
         };
         Self {

@@ -47,7 +47,8 @@ pub struct Limits {
     /// Messages one address may deliver in a minute; 0: no limit. Default: 0.
     pub received_per_minute: u64,
 
-    /// Silence before an SMTP connection is closed (RFC 5321 §4.5.3.2.7 asks for 5 minutes). Default: 5 minutes.
+    /// Silence before an SMTP connection is closed (RFC 5321 §4.5.3.2.7 asks for 5 minutes). A message that comes in small pieces has as long,
+    /// and a second more for each 256 octets. Default: 5 minutes.
     #[serde(with = "duration")]
     pub smtp_idle: Duration,
     /// Silence before a POP3 connection is closed (RFC 1939 §3 asks for 10 minutes). Default: 10 minutes.

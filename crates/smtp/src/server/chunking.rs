@@ -23,6 +23,14 @@ pub(super) struct Chunk {
     refusal: Option<Reply>,
 }
 
+impl Chunk {
+    /// Octets of the message that have come; `announced`: by all of its chunks, this one included. One that was refused counts alone.
+    pub(super) fn received(&self, announced: Option<u64>) -> u64 {
+        let announced = announced.unwrap_or(self.bdat.size);
+        announced.saturating_sub(self.remaining)
+    }
+}
+
 impl Server {
     pub(super) fn bdat(&mut self, argument: &str, output: &mut BytesMut) -> Flow {
         let bdat = match Bdat::parse(argument) {

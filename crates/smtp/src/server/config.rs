@@ -57,6 +57,9 @@ pub struct Timeouts {
     pub command: Duration,
     /// Between pieces of a message.
     pub data: Duration,
+    /// Octets a second: a message may take `data`, and a second more for each so many octets that have come. Whoever sends a little now and
+    /// then would otherwise hold what a message needs for ever.
+    pub slowest: u64,
 }
 
 impl Default for Config {
@@ -87,11 +90,12 @@ impl Default for Limits {
 }
 
 impl Default for Timeouts {
-    /// 5 minutes, 3 minutes.
+    /// 5 minutes, 3 minutes, 256 octets a second: a tenth of what modems did.
     fn default() -> Self {
         Self {
             command: Duration::from_secs(300),
             data: Duration::from_secs(180),
+            slowest: 256,
         }
     }
 }

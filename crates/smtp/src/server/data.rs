@@ -19,6 +19,13 @@ pub(super) struct Data {
     refused: Option<Aborted>,
 }
 
+impl Data {
+    /// Octets that have come.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
 impl Server {
     pub(super) fn data(&mut self, argument: &str, input: &BytesMut, output: &mut BytesMut) -> Flow {
         let refusal = match &self.transaction {

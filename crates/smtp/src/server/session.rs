@@ -11,7 +11,7 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use postrider_sasl::Verifier;
@@ -90,6 +90,8 @@ struct Clock {
     deadline: Option<Instant>,
     /// Something was used since the deadline was set.
     progress: bool,
+    /// When the message that is coming began to come.
+    content: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -122,8 +124,8 @@ impl Server {
             transaction: None,
             counts: Counts::default(),
             clock: Clock {
-                deadline: None,
                 progress: true,
+                ..Clock::default()
             },
             ending: Ending::default(),
             observer: None,
@@ -407,14 +409,39 @@ impl Server {
             return self.abort(Aborted::Disconnected).map_or(Step::Close, Step::Event);
         }
         if std::mem::take(&mut self.clock.progress) || self.clock.deadline.is_none() {
-            let timeouts = &self.config.timeouts;
-            let time = match self.state {
-                State::Data(_) | State::Chunk(_) => timeouts.data,
-                _ => timeouts.command,
-            };
-            self.clock.deadline = now.checked_add(time);
+            self.clock.deadline = self.patience(now);
         }
         Step::NeedInput
+    }
+
+    /// Until when something has to come.
+    fn patience(&mut self, now: Instant) -> Option<Instant> {
+        let timeouts = &self.config.timeouts;
+        let silence = match self.state {
+            State::Data(_) | State::Chunk(_) => timeouts.data,
+            _ => timeouts.command,
+        };
+        let silence = now.checked_add(silence);
+        let Some(octets) = self.received() else {
+            self.clock.content = None;
+            return silence;
+        };
+        let begun = *self.clock.content.get_or_insert(now);
+        let whole = timeouts.data + Duration::from_secs(octets / timeouts.slowest.max(1));
+        silence.min(begun.checked_add(whole))
+    }
+
+    /// Octets of the message that is coming.
+    fn received(&self) -> Option<u64> {
+        let chunks = || {
+            let transaction = self.transaction.as_ref()?;
+            transaction.chunks.as_ref().map(|(size, _)| *size)
+        };
+        match &self.state {
+            State::Data(data) => Some(data.size()),
+            State::Chunk(chunk) => Some(chunk.received(chunks())),
+            _ => chunks(),
+        }
     }
 }
 
@@ -463,8 +490,8 @@ impl Session for Server {
             self.state = State::Command;
         }
         self.clock = Clock {
-            deadline: None,
             progress: true,
+            ..Clock::default()
         };
     }
 
