@@ -5,8 +5,8 @@
 //!
 //! * `units`: units as rows, claims as leases in them. `rows`: statements. `due`: where the reconciler looks.
 //! * `topics`: which topics there are. `record`: a wake-up in one. `producer`: saying wake-ups.
-//! * `flight` and `consumer`: what a worker reads, what waits, what is committed. `control`: word of
-//!   suspensions.
+//! * `flight` and `consumer`: what a worker reads, what waits, what is committed.
+//! * `control`: the word that suspensions, which are rows, have changed; and whether the brokers are well.
 //!
 //! A message that is delivered at its first attempt costs three conditional writes (inserted, claimed, removed), two small plain writes (its note)
 //! and one record of Kafka; a retry after half an hour costs two conditional writes and five records.

@@ -38,6 +38,10 @@ impl Server {
             // How many octets follow is not known, so nothing that follows can be understood.
             Err(reply) => return self.close(&reply, output),
         };
+        let transaction = self.transaction.as_ref();
+        if transaction.is_none_or(|transaction| transaction.chunks.is_none()) {
+            self.content_begins();
+        }
         let limit = self.config.limits.message_size;
         let refusal = match &mut self.transaction {
             None => Some(bad_sequence("say MAIL first")),

@@ -65,6 +65,7 @@ impl Server {
             size: 0,
             refused: None,
         });
+        self.content_begins();
         self.progress();
         Flow::Again
     }

@@ -90,7 +90,7 @@ struct Clock {
     deadline: Option<Instant>,
     /// Something was used since the deadline was set.
     progress: bool,
-    /// When the message that is coming began to come.
+    /// When the message that is coming was first waited for.
     content: Option<Instant>,
 }
 
@@ -397,6 +397,11 @@ impl Server {
         self.clock.progress = true;
     }
 
+    /// From now on what comes is a message's.
+    pub(super) fn content_begins(&mut self) {
+        self.clock.content = None;
+    }
+
     /// Nothing more can be done without input.
     fn need_input(&mut self, now: Instant) -> Step<Event> {
         match self.state {
@@ -423,7 +428,6 @@ impl Server {
         };
         let silence = now.checked_add(silence);
         let Some(octets) = self.received() else {
-            self.clock.content = None;
             return silence;
         };
         let begun = *self.clock.content.get_or_insert(now);
