@@ -181,12 +181,13 @@ fn line(line: &str) -> Option<(Series, u64)> {
 }
 
 /// What is done whether or not anything is asked for: questions after health, the reader of the queue's notes and its progress, the sweeper's
-/// candidates.
+/// candidates, suspended destinations once a minute.
 fn goes_on_by_itself(series: &Series) -> bool {
-    let table = |name| series.name == name;
+    let table = |name: &str| series.name == name;
+    let one_of = |names: &[&str]| names.contains(&series.name.as_str());
     match series.column {
         Column::Calls => series.name.starts_with("Health/"),
-        Column::Reads => table("unit_due") || table("progress") || table("content_candidate"),
+        Column::Reads => one_of(&["unit_due", "progress", "content_candidate", "suspension"]),
         Column::Writes | Column::Conditional => table("progress"),
         Column::Redis => series.name == "ping",
         Column::Produced | Column::Consumed => series.name == "control",

@@ -20,7 +20,7 @@ const COUNTED: &str = "
 | Column | Metric, summed over all processes | Left out |
 |---|---|---|
 | gRPC calls | `postrider_rpc_calls_total`, by `method` | `Health/…`: each process asks after each other |
-| CQL reads, writes, conditional | `cql_statements_total`, by `kind` and `table`; a batch is one, a page of a long answer is one | the table `progress`; reads of `unit_due` and `content_candidate`: reconciler and sweeper look there, whatever there is to do |
+| CQL reads, writes, conditional | `cql_statements_total`, by `kind` and `table`; a batch is one, a page of a long answer is one | the table `progress`; reads of `unit_due` and `content_candidate`: reconciler and sweeper look there, whatever there is to do; of `suspension`: a worker that has work reads it once a minute |
 | Kafka out, in | `postrider_queue_kafka_produced_total`, `postrider_queue_kafka_consumed_total`, by `topic` | `control`: suspensions |
 | Redis | `postrider_redis_commands_total`, by `command` | `ping` |
 
@@ -28,6 +28,7 @@ On a cluster of your own: the same sums over the number of deliveries (`mailstor
 
 * A figure is what each of several runs took (five; three of what happens once a restart, and of what takes long): what goes on by itself meets some runs
   only. A run is over when nothing has moved for 0.7 s.
+* Where chance decides, the most is shown: which `mail-store` a gateway's stream of news comes from, and which hints share a message.
 * What is counted is what a process asks for. What drivers do below that is not: preparing a statement once, a speculative or repeated read, copies on replicas,
   commits of offsets, heartbeats.
 * The idle session is 50 sessions of 50 accounts for 40 s, divided by 50. Less than one each is shown as none: every half hour each watched account is looked at
@@ -91,8 +92,9 @@ pub fn page(measured: &Measured) -> String {
         page.push('\n');
     }
     page.push_str(
-        "\nIn bold: figures with a goal, and the goal. A login reads the account's row of the directory, SELECT the head and nothing else. When the gateway \
-         then begins to watch the account, it is told what was heard of it meanwhile. Further sessions of an account at the same gateway share the watch.\n",
+        "\nIn bold: figures with a goal, and the goal. A login reads the account's row of the directory, SELECT the head and nothing else. Sessions of an \
+         account at the same gateway share one watch. The first begins it: that reads the head once more, unless the gateway's stream of news comes from the \
+         account's own `mail-store`, which has just looked.\n",
     );
     let _ = write!(
         page,

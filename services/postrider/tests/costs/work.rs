@@ -17,6 +17,7 @@ const STREAMED: &str = "delivery of 1 MiB to one recipient";
 const FIFTY: &str = "delivery of 2 KiB to fifty recipients";
 const LOGIN: &str = "IMAP login and SELECT, the account's first after a restart of all processes";
 pub const AGAIN: &str = "IMAP login and SELECT, again";
+const UNWATCHED: &str = "the same, the account's only session at the gateway";
 const FETCH: &str = "FETCH of 50 envelopes, first";
 const FETCH_AGAIN: &str = "FETCH of 50 envelopes, again";
 const STORE: &str = "a flag changed (STORE)";
@@ -24,7 +25,7 @@ pub const IDLE: &str = "an IMAP session in IDLE, while nothing happens";
 pub const FIRST_ATTEMPT: &str = "message submitted (with AUTH) and sent at the first attempt";
 const PUT_OFF: &str = "the same, put off twice and then sent";
 /// As the page has them.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 15] = [
     ONE,
     NOT_LATELY,
     FIRST,
@@ -33,6 +34,7 @@ const ORDER: [&str; 14] = [
     FIFTY,
     LOGIN,
     AGAIN,
+    UNWATCHED,
     FETCH,
     FETCH_AGAIN,
     STORE,
@@ -152,12 +154,7 @@ impl Scene {
         late.retain(|series, _| of_the_queue(series));
         let mut whole = meter::sum(&fifty, &meter::shared(&late, FEW));
         // Those of commits in the same moment go together: one each is the most.
-        let said = Series {
-            column: Column::Redis,
-            name: "publish".into(),
-        };
-        let publish = whole.insert(said, ACCOUNTS as u64);
-        assert!(publish.is_some_and(|told| told <= ACCOUNTS as u64), "{publish:?}");
+        at_most(&mut whole, Column::Redis, "publish", ACCOUNTS as u64);
         self.note(FIFTY, whole);
         // By now nobody was asked about these for longer than an answer is believed.
         let forgotten = self.runs(FEW, |scene, number| scene.deliver(&[10 + number], SMALL));
@@ -180,9 +177,15 @@ impl Scene {
 
     fn sessions(&mut self) {
         // They stay: watching begins a moment after SELECT, and only for those who are still there.
-        let mut held = Vec::new();
+        let mut held: Vec<Imap> = (0..RUNS).map(|number| self.session(10 + number)).collect();
         let again = self.runs(RUNS, |scene, number| held.push(scene.session(10 + number)));
         self.note(AGAIN, again);
+        drop(held);
+        let mut held = Vec::new();
+        let mut alone = self.runs(RUNS, |scene, number| held.push(scene.session(20 + number)));
+        // SELECT's, and the watch's where it runs at another mail-store than the account's own.
+        at_most(&mut alone, Column::Reads, "account", 2);
+        self.note(UNWATCHED, alone);
         drop(held);
         let fetch = format!("FETCH 1:{MESSAGES} (ENVELOPE)");
         let mut sessions: Vec<Imap> = (0..FEW).map(|number| self.session(number)).collect();
@@ -210,7 +213,9 @@ impl Scene {
         // Not the processes' first words to each other, but the accounts' first.
         drop(self.session(FEW));
         let mut held = Vec::new();
-        let first = self.runs(FEW, |scene, number| held.push(scene.session(number)));
+        let mut first = self.runs(FEW, |scene, number| held.push(scene.session(number)));
+        // Its folders, its changes and its messages; and the watch's as above.
+        at_most(&mut first, Column::Reads, "account", 4);
         self.note(LOGIN, first);
         let first = self.runs(FEW, |scene, number| scene.deliver(&[20 + number], SMALL));
         self.note(FIRST, first);
@@ -277,6 +282,16 @@ impl Scene {
             line.repeat(size / line.len())
         )
     }
+}
+
+/// Where it depends on chance how much it is: there is some, and no more than this, which is put in its place.
+fn at_most(counts: &mut Counts, column: Column, name: &str, most: u64) {
+    let name = name.to_owned();
+    let counted = counts.insert(Series { column, name }, most);
+    assert!(
+        counted.is_some_and(|counted| counted <= most),
+        "{counted:?} instead of at most {most}"
+    );
 }
 
 fn address(number: usize) -> String {
