@@ -287,7 +287,7 @@ async fn attempts(
     let mut asking = Asking::Likely;
     let mut begun = Instant::now();
     let until = begun + PATIENCE;
-    let mut lost = 0;
+    let (mut first, mut lost) = (true, 0);
     if account.courtesy.is_shared()
         && let Some(state) = account.state()
         && !is_current(engine, account.id, &state).await?
@@ -297,7 +297,7 @@ async fn attempts(
         catch_up(engine, account, &state).await?;
         fresh = true;
     }
-    while Instant::now() < until {
+    while std::mem::take(&mut first) || Instant::now() < until {
         let Some(state) = account.state() else {
             let rows = engine.folders(account.id).await.map_err(storage)?;
             account.set_state(Some(State::new(rows)));

@@ -282,6 +282,7 @@ impl Units for Kafka {
     }
 
     fn suspensions_version(&self) -> u64 {
+        // Also once a minute, for what was told to nobody.
         let minutes = self.inner.begun.elapsed().as_secs() / 60;
         self.inner.control.heard().wrapping_add(minutes)
     }

@@ -346,7 +346,6 @@ impl Table {
         });
     }
 
-    /// How many there are, counted lately. One caller counts, the others wait for it.
     /// Writes a suspension, or that there is none.
     pub async fn suspend(&self, domain: &Domain, suspension: Option<Suspension>) -> Result<()> {
         let written = match suspension {
@@ -359,19 +358,24 @@ impl Table {
         Ok(written?)
     }
 
-    /// All suspensions, by domain.
+    /// All suspensions, by domain. One that cannot be read is passed over: nothing is claimed without them.
     pub async fn suspensions(&self) -> Result<Vec<(Domain, Suspension)>> {
         let rows = self.session.read(rows::SUSPENSIONS, ()).await?;
-        let rows: Vec<(String, String, i64)> = rows.all()?;
-        let suspension = |(domain, reason, since): (String, String, i64)| {
-            let domain = Domain::new(&domain)
-                .map_err(|error| Error::Damaged(format!("a suspension of {domain:?}: {error}")))?;
-            let since = since as u64;
-            Ok((domain, Suspension { reason, since }))
+        let rows: Vec<(String, Option<String>, Option<i64>)> = rows.all()?;
+        let suspension = |(domain, reason, since): (String, Option<String>, Option<i64>)| {
+            let known = Domain::new(&domain).inspect_err(
+                |error| tracing::warn!(domain, %error, "a suspension is of no domain; it is passed over"),
+            );
+            let suspension = Suspension {
+                reason: reason.unwrap_or_default(),
+                since: since.unwrap_or_default() as u64,
+            };
+            Some((known.ok()?, suspension))
         };
-        rows.into_iter().map(suspension).collect()
+        Ok(rows.into_iter().filter_map(suspension).collect())
     }
 
+    /// How many there are, counted lately. One caller counts, the others wait for it.
     pub async fn counts(&self) -> Result<Counts> {
         let mut counted = self.counted.lock().await;
         if let Some(last) = counted.as_ref()

@@ -281,14 +281,17 @@ mod tests {
 
     #[test]
     fn keys_that_do_not_go_together_are_all_named() {
-        let text =
-            "roles = [\"smtp-ingress\"]\n[tls]\nkey = \"k\"\n[listeners.pop3]\nbind = [\"127.0.0.1:2525\"]";
+        let text = "roles = [\"smtp-ingress\"]\n[tls]\nkey = \"k\"\n[listeners.pop3]\nbind = [\"127.0.0.1:2525\"]\n\
+             [queue.kafka]\ncertificate = \"c\"\n[coordination.redis]\nkey = \"k\"";
         let error = from(text, &[]).unwrap_err();
         for part in [
             "tls:",
             "services.mail_store",
             "services.directory",
             "listeners.pop3.bind",
+            "queue.kafka: set both",
+            "queue.kafka: a certificate is for TLS",
+            "coordination.redis: set both",
         ] {
             assert!(error.contains(part), "{part} missing in {error}");
         }

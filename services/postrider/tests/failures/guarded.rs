@@ -68,7 +68,10 @@ fn engines_want_certificates_and_logins_and_give_few_rights() {
     }
     make_roles(&database, &papers);
     set(&mut node, &cql("PASSWORD"), "wrong");
-    turned_away(&node, "log");
+    turned_away(
+        &node,
+        "refuses the login, check storage.cql.username and storage.cql.password",
+    );
 
     // One makes the tables, another one works with them.
     set(&mut node, &cql("PASSWORD"), LOGIN);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use postrider_cql::Session;
 use postrider_cql::testing::{Mode, Proxy, proxy};
+use postrider_cql::{Session, Statement};
 use postrider_types::{ContentId, Domain, UnitId};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -368,6 +368,9 @@ async fn suspensions_reach_every_worker_and_survive() {
     let units: Vec<NewUnit> = (0..UNITS).map(|_| world.unit("a.example")).collect();
     first_queue.enqueue(units).await.unwrap();
     let wake_ups = take(&first_queue, UNITS).await;
+    // What nobody can read stops nothing.
+    let odd = Statement::write("INSERT INTO suspension (part, domain) VALUES (0, ?)");
+    world.fresh.session.write(odd, ("a..b",)).await.unwrap();
     // By another process; the first one hears of it without being told to look.
     second_queue.suspend(domain.clone(), "maintenance").await.unwrap();
     let mut suspended = false;
